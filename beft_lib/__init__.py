@@ -1,0 +1,98 @@
+"""BEFT: choose the bias term that matters, and fine-tune only that.
+
+The names below load on first use, so that ``import beft_lib`` is quick and works before torch is installed.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .architectures import FAMILIES, TERMS
+    from .biases import add_biases, find_biases, install, remove, reset, shifted, snapshot
+    from .errors import AdapterError, BeftError, DataError, ModelError, ScoreError, TrainingError, UnknownName
+    from .lesson import start
+    from .methods import METHODS, fine_tune
+    from .models import load_model, load_tokenizer
+    from .probing import probe
+    from .scores import importance, importance_per_layer, magnitude, magnitude_per_layer, rank_terms
+    from .tasks import TASKS, load_task
+
+__version__ = "0.1.0"
+
+_MODULE_OF = {
+    "FAMILIES": "architectures",
+    "TERMS": "architectures",
+    "add_biases": "biases",
+    "find_biases": "biases",
+    "install": "biases",
+    "remove": "biases",
+    "reset": "biases",
+    "shifted": "biases",
+    "snapshot": "biases",
+    "AdapterError": "errors",
+    "BeftError": "errors",
+    "DataError": "errors",
+    "ModelError": "errors",
+    "ScoreError": "errors",
+    "TrainingError": "errors",
+    "UnknownName": "errors",
+    "start": "lesson",
+    "METHODS": "methods",
+    "fine_tune": "methods",
+    "load_model": "models",
+    "load_tokenizer": "models",
+    "probe": "probing",
+    "importance": "scores",
+    "importance_per_layer": "scores",
+    "magnitude": "scores",
+    "magnitude_per_layer": "scores",
+    "rank_terms": "scores",
+    "TASKS": "tasks",
+    "load_task": "tasks",
+}
+
+__all__ = [
+    "FAMILIES",
+    "METHODS",
+    "TASKS",
+    "TERMS",
+    "AdapterError",
+    "BeftError",
+    "DataError",
+    "ModelError",
+    "ScoreError",
+    "TrainingError",
+    "UnknownName",
+    "add_biases",
+    "find_biases",
+    "fine_tune",
+    "importance",
+    "importance_per_layer",
+    "install",
+    "load_model",
+    "load_task",
+    "load_tokenizer",
+    "magnitude",
+    "magnitude_per_layer",
+    "probe",
+    "rank_terms",
+    "remove",
+    "reset",
+    "shifted",
+    "snapshot",
+    "start",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'beft_lib' has no attribute {name!r}")
+    value = getattr(import_module(f".{_MODULE_OF[name]}", __name__), name)
+    globals()[name] = value  # the next look-up does not come here
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

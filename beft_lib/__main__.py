@@ -1,0 +1,104 @@
+"""``python -m beft_lib VERB``: one row for each verb. Works in a bare Python, and sets up the rest itself."""
+
+from __future__ import annotations
+
+import sys
+
+if sys.version_info < (3, 10):  # noqa: UP036 - said here, before a newer syntax says it worse
+    sys.exit(f"BEFT needs Python 3.10 or newer; this is {sys.version.split()[0]}.")
+
+import argparse
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+
+from . import __version__, setup_env
+from .errors import BeftError
+from .places import checkout
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One verb: ``module`` has ``add(parser)`` and ``run(args) -> exit status`` under the names given.
+
+    ``sets_up``: makes ``.venv`` where it is missing; the others make do with the Python that is there.
+    """
+
+    name: str
+    help: str
+    module: str
+    add: str = "add_arguments"
+    run: str = "run"
+    sets_up: bool = True
+
+
+VERBS: dict[str, Verb] = {
+    verb.name: verb
+    for verb in (
+        Verb("course", "run the lessons; executed and readable copies in build/course",
+             "commands_course", "add_course", "run_course"),
+        Verb("test", "run every test and every lesson; what follows -- goes to pytest",
+             "commands_course", "add_test", "run_test"),
+        Verb("lab", "open JupyterLab on lesson 00", "commands_course", "add_lab", "run_lab"),
+        Verb("doctor", "say what works here and what does not, with the fix", "doctor", sets_up=False),
+        Verb("prefetch", "fetch what a profile needs, once, for offline use", "prefetch"),
+        Verb("lessons", "copy the lessons out: lessons --to DIR", "commands_course", "add_lessons", "run_lessons",
+             sets_up=False),
+        Verb("select", "score the bias terms on a task and choose one", "commands_science", "add_select", "run_select"),
+        Verb("tune", "fine-tune by one method and save the adapter", "commands_science", "add_tune", "run_tune"),
+        Verb("measure", "measure methods on tasks into data/results", "commands_science", "add_measure", "run_measure"),
+        Verb("bench", "measure speed against bare PyTorch", "commands_science", "add_bench", "run_bench"),
+        Verb("pocket", "rebuild the pocket world: its data and models", "pocket.build"),
+    )
+}  # fmt: skip
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb. An error of ours is one message on stderr and status 2; BEFT_DEBUG=1 shows the traceback."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # an old Windows console has no ✓, and must not stop us
+    verb = _verb(argv)
+    try:
+        setup_env.use(checkout(), verb.name, argv[1:], make=verb.sets_up and not {"-h", "--help"} & set(argv[1:]))
+        module = import_module(f"beft_lib.{verb.module}")
+        parser = argparse.ArgumentParser(prog=f"python -m beft_lib {verb.name}", description=verb.help)
+        getattr(module, verb.add)(parser)
+        return getattr(module, verb.run)(parser.parse_args(argv[1:]))
+    except BeftError as error:
+        if os.environ.get("BEFT_DEBUG"):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        if os.environ.get("BEFT_DEBUG") or (error.name or "").split(".")[0] == "beft_lib":
+            raise
+        print(
+            f"error: {verb.name} needs the package {error.name}, which {sys.executable} does not have. "
+            "In a checkout, `python -m beft_lib course` sets everything up; else pip install 'beft-lib[course]'.",
+            file=sys.stderr,
+        )
+        return 2
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        return 130
+
+
+def _verb(argv: Sequence[str]) -> Verb:
+    """The row of the first argument. The verb's own arguments are read later, when its module may be imported."""
+    width = max(map(len, VERBS)) + 2
+    parser = argparse.ArgumentParser(
+        prog="python -m beft_lib",
+        description="BEFT: choose the bias term that matters, and fine-tune only that.",
+        epilog="verbs:\n" + "\n".join(f"  {verb.name:<{width}}{verb.help}" for verb in VERBS.values()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"beft-lib {__version__}")
+    parser.add_argument("verb", choices=VERBS, metavar="VERB", help="one of the verbs below; VERB --help says more")
+    return VERBS[parser.parse_args(argv[:1]).verb]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

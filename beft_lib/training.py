@@ -1,0 +1,322 @@
+"""Training on a plain ``transformers.Trainer``: recipe, batches, progress, measuring, safe stops and resuming.
+
+There is no training loop here. The Trainer is subclassed for one reason only: its checkpoints hold what is trained,
+not the whole model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from tqdm.std import tqdm
+from transformers import (
+    DataCollatorWithPadding,
+    PrinterCallback,
+    PreTrainedTokenizerBase,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
+
+from . import runtime
+from .errors import TrainingError
+from .files import write_text_whole
+from .metrics import TaskMetric
+from .tasks import Task
+
+TRAINED_FILE = "trained.safetensors"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train. The defaults are the paper's (BERT side): eps and weight decay are explicit on purpose, since
+    transformers' default eps of 1e-8 can make a dead key bias look alive.
+    """
+
+    learning_rate: float
+    epochs: float
+    batch_size: int = 16
+    eps: float = 1e-6
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    schedule: str = "constant"
+    clip: float = 1.0
+    max_length: int = 128
+    pad_to: int | None = None  # None: to the longest of the batch
+    max_steps: int = -1  # stop earlier than the epochs say
+
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "epochs", "batch_size", "eps", "max_length"):
+            if not getattr(self, name) > 0:
+                raise TrainingError(f"{name} is {getattr(self, name)!r}; it has to be above 0.")
+
+
+@dataclass(frozen=True)
+class Training:
+    """What one training took: ``losses`` holds every step's, (steps,)."""
+
+    steps: int
+    seconds: float
+    peak_memory: int
+    losses: np.ndarray = field(repr=False)
+
+
+def encode(task: Task, examples: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int = 128) -> Dataset:
+    """Token ids and labels, unpadded: padding is the batch's business."""
+    texts = [task.texts(example) for example in examples]  # type: ignore[arg-type]
+    encoded = tokenizer(*map(list, zip(*texts, strict=True)), truncation=True, max_length=max_length)
+    kind = float if task.row.regression else int
+    return Dataset.from_dict({**encoded, "labels": [kind(label) for label in examples["label"]]})
+
+
+def train(
+    model: nn.Module,
+    task: Task,
+    recipe: Recipe,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    seed: int = 0,
+    callbacks: Sequence[TrainerCallback] = (),
+    folder: str | Path | None = None,
+    save_every: int = 50,
+    label: str = "training",
+    progress: bool | None = None,
+) -> Training:
+    """Train whatever requires a gradient, in place.
+
+    Args:
+        folder: where checkpoints go, one every ``save_every`` steps; when it holds one of the same run, training goes on from
+            there, to the same result. None: no checkpoints.
+        progress: whether to show a bar; None: in a notebook or a terminal.
+
+    Raises TrainingError when loss or gradient stop being finite: the model then holds the last good state.
+    Ctrl-C (the ■ button) raises KeyboardInterrupt; the model holds the state of the last whole step.
+    """
+    if recipe.batch_size > len(task.train):
+        raise TrainingError(
+            f"batch_size {recipe.batch_size} is larger than the {len(task.train)} training examples of {task.name}: "
+            f"use at most {len(task.train)}."
+        )
+    watch = _Watch(label, progress)
+    with tempfile.TemporaryDirectory(prefix="beft-") as scratch:
+        home = Path(scratch if folder is None else folder)
+        arguments = _arguments(recipe, home, seed, save_every if folder is not None else None)
+        trainer = BiasTrainer(
+            model=model,
+            args=arguments,
+            train_dataset=encode(task, task.train, tokenizer, recipe.max_length),
+            data_collator=_collator(tokenizer, recipe),
+            callbacks=[watch, *callbacks],
+        )
+        trainer.watch = watch
+        trainer.remove_callback(PrinterCallback)  # a library does not print
+        checkpoint = None if folder is None else _last_checkpoint(home, _identity(model, task, recipe, seed))
+        started = time.perf_counter()
+        try:
+            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        finally:
+            watch.close()
+            model.eval()
+        seconds = time.perf_counter() - started
+    return Training(trainer.state.global_step, seconds, watch.peak_memory(), np.array(watch.losses))
+
+
+def predict(
+    model: nn.Module, task: Task, tokenizer: PreTrainedTokenizerBase, examples: Dataset | None = None, max_length: int = 128
+) -> tuple[np.ndarray, np.ndarray]:
+    """(logits (N, classes), labels (N,)) over the validation examples, or those given, in their order."""
+    encoded = encode(task, task.validation if examples is None else examples, tokenizer, max_length)
+    # Batches of like length need little padding: sort, then put the answers back in order.
+    order = np.argsort([len(ids) for ids in encoded["input_ids"]], kind="stable")
+    with tempfile.TemporaryDirectory(prefix="beft-") as scratch:
+        arguments = TrainingArguments(
+            output_dir=scratch, per_device_eval_batch_size=64, disable_tqdm=True, report_to="none", use_cpu=_cpu()
+        )
+        trainer = Trainer(model=model, args=arguments, data_collator=DataCollatorWithPadding(tokenizer))
+        trainer.remove_callback(PrinterCallback)
+        output = trainer.predict(encoded.select(order))  # type: ignore[arg-type]
+    back = np.argsort(order)
+    return np.asarray(output.predictions)[back], np.asarray(output.label_ids)[back]
+
+
+def evaluate_model(model: nn.Module, task: Task, tokenizer: PreTrainedTokenizerBase, max_length: int = 128) -> dict[str, float]:
+    """The task's metrics on its validation examples."""
+    logits, labels = predict(model, task, tokenizer, max_length=max_length)
+    answers = logits[:, 0] if task.row.regression else logits.argmax(-1)
+    return TaskMetric(task.row.metrics, task.row.regression).compute(predictions=answers, references=labels)  # type: ignore[return-value]
+
+
+class BiasTrainer(Trainer):
+    """A stock Trainer whose checkpoints hold the trained parameters only, in safetensors."""
+
+    watch: _Watch
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
+        loss = super().training_step(*args, **kwargs)
+        self.watch.loss = loss
+        return loss
+
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        folder = Path(output_dir or str(self.args.output_dir))
+        folder.mkdir(parents=True, exist_ok=True)
+        trained = {n: p.detach().cpu().contiguous() for n, p in self.model.named_parameters() if p.requires_grad}
+        save_file(trained, folder / TRAINED_FILE)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        saved = load_file(Path(resume_from_checkpoint) / TRAINED_FILE)
+        parameters = dict((model or self.model).named_parameters())
+        with torch.no_grad():
+            for name, value in saved.items():
+                parameters[name].copy_(value)
+
+
+class _Watch(TrainerCallback):
+    """Shows progress, keeps losses, samples memory, and stops before an update that would not be finite."""
+
+    def __init__(self, label: str, progress: bool | None):
+        self.label, self.progress = label, progress
+        self.loss: Tensor | None = None
+        self.losses: list[float] = []
+        self._bar: tqdm | None = None
+        self._rss = 0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        # Losses of the steps before a resume are in the checkpoint's trainer_state, as Trainer's log_history.
+        self.losses = [entry["step_loss"] for entry in state.log_history if "step_loss" in entry]
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
+        self._bar = progress_bar(state.max_steps, self.label, self.progress)
+        self._bar.update(state.global_step)
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        assert self.loss is not None
+        gradients = [p.grad for p in kwargs["model"].parameters() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        if not bool(torch.isfinite(self.loss)) or not bool(torch.isfinite(norm)):
+            raise TrainingError(
+                f"Loss {self.loss.item():g}, gradient norm {norm.item():g} at step {state.global_step + 1}: no longer finite. The model "
+                f"was left as it was after step {state.global_step}. Try a smaller learning rate (now {args.learning_rate:g}), or fp32."
+            )
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        assert self.loss is not None and self._bar is not None
+        self.losses.append(self.loss.item())
+        state.log_history.append({"step": state.global_step, "step_loss": self.losses[-1]})
+        if not torch.cuda.is_available() and state.global_step % 10 == 1:
+            self._rss = max(self._rss, _resident())
+        self._bar.set_postfix_str(f"loss {self.losses[-1]:.3f}", refresh=False)
+        self._bar.update()
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def peak_memory(self) -> int:
+        """Bytes: allocated on the GPU at most, or the largest resident size of this process seen while training."""
+        return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else max(self._rss, _resident())
+
+
+def progress_bar(total: int, label: str, show: bool | None = None) -> tqdm:
+    """A tqdm bar with time left: on stdout in a notebook (no widget state to save, no stderr), on stderr in a terminal."""
+    notebook = "ipykernel" in sys.modules
+    shown = (notebook or sys.stderr.isatty()) if show is None else show
+    return tqdm(
+        total=total,
+        desc=label,
+        unit="step",
+        disable=not shown,
+        leave=False,
+        file=sys.stdout if notebook else sys.stderr,
+        ncols=88,
+        mininterval=0.3,
+    )
+
+
+def _resident() -> int:
+    import psutil  # a dependency of accelerate
+
+    return psutil.Process().memory_info().rss
+
+
+def _cpu() -> bool:
+    return runtime.device().type == "cpu"
+
+
+def _arguments(recipe: Recipe, folder: Path, seed: int, save_every: int | None) -> TrainingArguments:
+    return TrainingArguments(
+        output_dir=str(folder),
+        per_device_train_batch_size=recipe.batch_size,
+        num_train_epochs=recipe.epochs,
+        max_steps=recipe.max_steps,
+        learning_rate=recipe.learning_rate,
+        lr_scheduler_type=recipe.schedule,
+        warmup_steps=0,
+        weight_decay=recipe.weight_decay,
+        adam_beta1=recipe.betas[0],
+        adam_beta2=recipe.betas[1],
+        adam_epsilon=recipe.eps,
+        max_grad_norm=recipe.clip,
+        optim="adamw_torch" if runtime.device().type == "mps" else "adamw_torch_fused",
+        seed=seed,
+        data_seed=seed,
+        save_strategy="no" if save_every is None else "steps",
+        save_steps=save_every or 500,
+        save_total_limit=2,
+        logging_strategy="no",
+        logging_nan_inf_filter=False,  # _Watch looks at every loss, and stops instead of hiding it
+        report_to="none",
+        disable_tqdm=True,
+        use_cpu=_cpu(),
+        dataloader_num_workers=0,  # a worker costs more than these batches, and Windows cannot fork
+        dataloader_pin_memory=torch.cuda.is_available(),
+    )
+
+
+def _collator(tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> DataCollatorWithPadding:
+    if recipe.pad_to is None:
+        return DataCollatorWithPadding(tokenizer)
+    return DataCollatorWithPadding(tokenizer, padding="max_length", max_length=recipe.pad_to)
+
+
+def _identity(model: nn.Module, task: Task, recipe: Recipe, seed: int) -> dict[str, Any]:
+    """What makes a run this run: a checkpoint of another one must not be taken up."""
+    trained = {n: list(p.shape) for n, p in model.named_parameters() if p.requires_grad}
+    data = hashlib.sha256(json.dumps(task.train.to_list(), ensure_ascii=True).encode("ascii")).hexdigest()
+    return {"recipe": {**asdict(recipe), "betas": list(recipe.betas)}, "seed": seed, "task": task.name, "data": data, "trained": trained}
+
+
+def _last_checkpoint(folder: Path, identity: dict[str, Any]) -> Path | None:
+    """The newest whole checkpoint of this run; half-written ones (killed while saving) are removed.
+
+    The Trainer writes trainer_state.json last, so a checkpoint where it can be read is whole.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    note = folder / "run.json"
+    if note.is_file() and json.loads(note.read_text(encoding="utf-8")) != identity:
+        raise TrainingError(
+            f"{folder} holds the checkpoints of another run (other data, recipe, method or seed). "
+            "Give an empty folder, or delete this one to start over."
+        )
+    write_text_whole(note, json.dumps(identity, indent=1))
+    whole = []
+    for checkpoint in folder.glob("checkpoint-*"):
+        try:
+            json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+            whole.append(checkpoint)
+        except (OSError, ValueError):
+            shutil.rmtree(checkpoint)
+    return max(whole, key=lambda path: int(path.name.rsplit("-", 1)[1]), default=None)
