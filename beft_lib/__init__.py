@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .adapters import describe_adapter, load_adapter, merge_adapter, save_adapter, use_adapter
     from .architectures import FAMILIES, TERMS
     from .biases import add_biases, find_biases, install, remove, reset, shifted, snapshot
     from .errors import AdapterError, BeftError, DataError, ModelError, ScoreError, TrainingError, UnknownName
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _MODULE_OF = {
+    "describe_adapter": "adapters",
+    "load_adapter": "adapters",
+    "merge_adapter": "adapters",
+    "save_adapter": "adapters",
+    "use_adapter": "adapters",
     "FAMILIES": "architectures",
     "TERMS": "architectures",
     "add_biases": "biases",
@@ -66,23 +72,28 @@ __all__ = [
     "TrainingError",
     "UnknownName",
     "add_biases",
+    "describe_adapter",
     "find_biases",
     "fine_tune",
     "importance",
     "importance_per_layer",
     "install",
+    "load_adapter",
     "load_model",
     "load_task",
     "load_tokenizer",
     "magnitude",
     "magnitude_per_layer",
+    "merge_adapter",
     "probe",
     "rank_terms",
     "remove",
     "reset",
+    "save_adapter",
     "shifted",
     "snapshot",
     "start",
+    "use_adapter",
 ]
 
 

@@ -8,6 +8,7 @@ if sys.version_info < (3, 10):  # noqa: UP036 - said here, before a newer syntax
     sys.exit(f"BEFT needs Python 3.10 or newer; this is {sys.version.split()[0]}.")
 
 import argparse
+import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -49,7 +50,9 @@ VERBS: dict[str, Verb] = {
         Verb("tune", "fine-tune by one method and save the adapter", "commands_science", "add_tune", "run_tune"),
         Verb("measure", "measure methods on tasks into data/results", "commands_science", "add_measure", "run_measure"),
         Verb("bench", "measure speed against bare PyTorch", "commands_science", "add_bench", "run_bench"),
+        Verb("mini", "figures of the shipped English data: variety, near-duplicates, shortcuts", "mini"),
         Verb("pocket", "rebuild the pocket world: its data and models", "pocket.build"),
+        Verb("author", "build the notebooks of the lessons from their sources", "authoring"),
     )
 }  # fmt: skip
 
@@ -58,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb. An error of ours is one message on stderr and status 2; BEFT_DEBUG=1 shows the traceback."""
     argv = list(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # an old Windows console has no ✓, and must not stop us
     verb = _verb(argv)
     try:

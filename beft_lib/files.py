@@ -21,8 +21,8 @@ def write_bytes_whole(path: str | Path, data: bytes) -> Path:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())  # without it a power cut can leave the name on an empty file
-        os.chmod(temporary, _mode(path))  # mkstemp's 0600 would hide a shared file from a class
-        os.replace(temporary, path)
+        Path(temporary).chmod(_mode(path))  # mkstemp's 0600 would hide a shared file from a class
+        Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +28,7 @@ def device() -> torch.device:
     if named.split(":")[0] not in there:
         raise UnknownName("device", named, there, "It came from the environment variable BEFT_DEVICE.")
     if not there[named.split(":")[0]]:
-        raise BeftError(f"BEFT_DEVICE={named}, but torch {torch.__version__} sees no such device. Unset it, or use cpu.")
+        raise BeftError(f"BEFT_DEVICE={named}, but torch {torch.__version__} sees no such device. Unset it.")
     return torch.device(named)
 
 
@@ -76,7 +78,7 @@ def memory() -> dict[str, int | None]:
 
 
 def threads() -> int:
-    """How many cores we may really use: a container may be given 2 of a machine's 64, and torch would start 64 threads."""
+    """How many cores we may really use: given 2 of a machine's 64, a container's torch would start 64 threads."""
     counted = getattr(os, "sched_getaffinity", None)
     cores = len(counted(0)) if counted else os.cpu_count() or 1
     quota = _read("/sys/fs/cgroup/cpu.max").split()  # "200000 100000": microseconds of work a period
@@ -109,9 +111,26 @@ def device_name() -> str:
         import torch
 
         return torch.cuda.get_device_name(where)
-    names = (line.split(":", 1)[1].strip() for line in _read("/proc/cpuinfo").splitlines() if line.startswith("model name"))
-    name = next(names, "") or platform.processor() or platform.machine()
+    found = re.search(r"^model name\s*: (.+)$", _read("/proc/cpuinfo"), re.MULTILINE)
+    name = found.group(1).strip() if found else platform.processor() or platform.machine()
     return f"{where.type} ({name})"
+
+
+def loaded_against_installed() -> list[tuple[str, str, str]]:
+    """(package, installed, loaded) where the versions differ: an install after the import needs a new kernel."""
+    found = []
+    for package in ("beft-lib", "torch", "transformers", "datasets", "numpy", "accelerate", "peft"):
+        module = sys.modules.get(package.replace("-", "_"))
+        used = getattr(module, "__version__", None)
+        if used is None:
+            continue
+        try:
+            there = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        if there.split("+")[0] != str(used).split("+")[0]:  # torch 2.13.0 and 2.13.0+cpu are the same
+            found.append((package, there, str(used)))
+    return found
 
 
 def _limit() -> tuple[int | None, int]:

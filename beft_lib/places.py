@@ -1,4 +1,4 @@
-"""Where things are: what ships, what is fetched, what is written, and whether the hub answers. Standard library only."""
+"""Where things are: what ships, is fetched, is written; and whether the hub answers. Standard library only."""
 
 from __future__ import annotations
 
@@ -53,18 +53,18 @@ def user_folder(*parts: str) -> Path:
 
 
 def hub_caches() -> tuple[Path, ...]:
-    """Where fetched models may lie, in the order they are looked at: ``home()/hub``, then the hub's own cache."""
+    """Where fetched models may lie, in order: ``home()/hub``, then the hub's own cache."""
     own = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
     return (home() / "hub", Path(own).expanduser() if own else _hf_home() / "hub")
 
 
 def hub_cache() -> Path | None:
-    """The ``cache_dir`` for a download: in ``BEFT_HOME`` if that is set and writable, else None (the hub's own cache)."""
+    """The ``cache_dir`` for a download: in ``BEFT_HOME`` if set and writable, else None (the hub's own cache)."""
     return _in_home("hub")
 
 
 def datasets_cache() -> Path | None:
-    """The ``cache_dir`` for ``datasets``: in ``BEFT_HOME``, in the user's own folder where that is read-only, else None."""
+    """The ``cache_dir`` for ``datasets``: in ``BEFT_HOME``; the user's own folder if that is read-only; else None."""
     if not os.environ.get("BEFT_HOME"):
         return None
     return _in_home("datasets") or user_folder("datasets")
@@ -92,7 +92,7 @@ def _ask(endpoint: str, timeout: float) -> bool:
         try:
             with urllib.request.urlopen(request, timeout=timeout) as reply:
                 answer.append(reply.status == 200 and "json" in reply.headers.get("Content-Type", ""))
-        except Exception:  # noqa: BLE001 - no route, no name, refused, a proxy's error page: all the same to us
+        except Exception:  # no route, no name, refused, a proxy's error page: all the same to us
             answer.append(False)
 
     # A thread, because urllib's limit covers neither the look-up of the name nor the sum of the steps.

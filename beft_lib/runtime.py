@@ -138,7 +138,7 @@ class Choice:
 
 
 def choose_profile() -> Choice:
-    """``BEFT_PROFILE``, else the largest that this machine carries. The hub is asked only if its answer could matter."""
+    """``BEFT_PROFILE``, else the largest this machine carries. The hub is asked only if its answer could matter."""
     named = os.environ.get("BEFT_PROFILE", "")
     if named:
         if named not in PROFILES:

@@ -43,7 +43,8 @@ def use(root: Path | None, verb: str, rest: Sequence[str], make: bool = True) ->
 
 def stamp(root: Path) -> str:
     """What ``.venv`` was made from: a fingerprint of the lock and the package's metadata."""
-    return hashlib.sha256((root / "requirements.lock").read_bytes() + (root / "pyproject.toml").read_bytes()).hexdigest()
+    made_from = (root / name for name in ("requirements.lock", "pyproject.toml"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in made_from)).hexdigest()
 
 
 def python_of(venv: Path) -> Path:
@@ -63,18 +64,21 @@ def build(root: Path) -> None:
     """
     venv, started = root / ".venv", root / ".venv" / "beft-started"
     if started.exists() and not (venv / "beft-stamp").exists():
-        print("The last set-up was interrupted; beginning again.", flush=True)
+        print("The last set-up did not finish; beginning again.", flush=True)
         shutil.rmtree(venv)
     first = not venv.exists()
     if first:
         write_text_whole(started, "made by python -m beft_lib\n")  # first of all: it marks what may be deleted
     log = venv / "setup.log"
     write_text_whole(log, "")
-    pip = [str(python_of(venv)), "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--progress-bar=off"]
-    print(f"Setting up {venv} ({'once, a few minutes' if first else 'something has changed'}; log in {log}):", flush=True)
+    # --no-compile: what is never imported need not be compiled, which is most of it and half of the work
+    pip = [str(python_of(venv)), "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--no-compile"]
+    why = "once, a few minutes" if first else "something has changed"
+    print(f"Setting up {venv} ({why}; log in {log}):", flush=True)
     if first:
         _stage(1, "Python environment", [sys.executable, "-m", "venv", str(venv)], log, root)
-    _stage(2, "packages of requirements.lock", [*pip, "-r", str(root / "requirements.lock")], log, root)
+    packages = [*pip, "--progress-bar=off", "-r", str(root / "requirements.lock")]
+    _stage(2, "packages of requirements.lock", packages, log, root)
     editable = [*pip, "--no-deps", "--no-build-isolation", "-e", str(root)]  # the lock brings setuptools
     _stage(3, "the course itself", editable, log, root)
     try:
@@ -107,7 +111,8 @@ def _stage(number: int, what: str, command: list[str], log: Path, root: Path) ->
         return
     print(f"\r{line}: failed after {seconds}", flush=True)
     tail = _read(log).splitlines()[-_TAIL:]
-    raise BeftError("\n".join([f"Setting up failed: {what}. The end of {log}:", *("    " + t for t in tail), _fix(tail)]))
+    shown = "\n".join(f"    {text}" for text in tail)
+    raise BeftError(f"Setting up failed: {what}. The end of {log}:\n{shown}\n{_fix(tail)}")
 
 
 def _fix(tail: Sequence[str]) -> str:
@@ -115,6 +120,8 @@ def _fix(tail: Sequence[str]) -> str:
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     if "ensurepip" in text:
         return f"Debian and Ubuntu keep a part of Python apart: sudo apt install python{version}-venv, then try again."
+    if "no module named pip" in text:
+        return "The .venv there has no pip: delete the folder .venv and try again."
     if "no space left" in text:
         return "The disk is full: the environment takes about 2 GB (6 GB with CUDA)."
     if "no matching distribution" in text or "could not find a version" in text:

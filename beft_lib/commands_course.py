@@ -1,0 +1,105 @@
+"""The verbs course, test, lab and lessons."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from .errors import BeftError, UnknownName
+from .places import checkout, lessons_folder
+from .runtime import choose_profile, find_model
+from .setup_env import child_environment
+
+
+def add_course(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("lessons", nargs="*", metavar="NN", help="only these, by number: 01 03 (default: all)")
+    parser.add_argument("--to", type=Path, help="where the copies go (default: build/course)")
+
+
+def run_course(args: argparse.Namespace) -> int:
+    from .course import lessons, run_lessons
+
+    paths = lessons()
+    known = [path.name[:2] for path in paths]
+    for number in args.lessons:
+        if number not in known:
+            raise UnknownName("lesson", number, known)
+    paths = [path for path in paths if not args.lessons or path.name[:2] in args.lessons]
+    target = (args.to or (checkout() or Path.cwd()) / "build" / "course").resolve()
+    os.environ.update(_defaults())
+    print(_where_we_are(), flush=True)
+    begun = time.monotonic()
+    runs = run_lessons(paths, target, report=lambda line: print(line, flush=True))
+    failed = sum(bool(run.problem) for run in runs)
+    print(f"{len(runs) - failed} of {len(runs)} lessons ran, in {time.monotonic() - begun:.0f} s.")
+    print(f"Read them: {target / 'index.html'}")
+    lab = "make lab" if checkout() and os.name != "nt" else "python -m beft_lib lab"
+    print(f"Do them:   {lab}  (opens JupyterLab)")
+    return 1 if failed else 0
+
+
+def add_test(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("options", nargs=argparse.REMAINDER, metavar="-- OPTIONS", help="passed on to pytest")
+
+
+def run_test(args: argparse.Namespace) -> int:
+    """Tests and lessons in one pytest, so that the last line it prints sums up everything."""
+    root = checkout()
+    if root is None:
+        raise BeftError("The tests are in the repository, not in the installed package: clone it and run `make test`.")
+    options = args.options[1:] if args.options[:1] == ["--"] else args.options
+    names_files = any(not option.startswith("-") and Path(option.split("::")[0]).exists() for option in options)
+    folders = [] if names_files else [str(path) for path in (root / "tests", root / "notebooks") if path.is_dir()]
+    # A cell may differ in what it prints unless it is tagged nbval-check-output; the kernel is this very Python.
+    command = [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=600"]
+    environment = {**child_environment(), **_defaults(), "HF_HUB_OFFLINE": "1"}
+    print(_where_we_are(), flush=True)
+    return subprocess.run([*command, *folders, *options], cwd=root, env=environment, check=False).returncode
+
+
+def add_lab(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("options", nargs=argparse.REMAINDER, metavar="-- OPTIONS", help="passed on to JupyterLab")
+
+
+def run_lab(args: argparse.Namespace) -> int:
+    """JupyterLab on localhost, its token on. The lessons of an installed wheel are copied out first."""
+    from .course import copy_lessons, lessons
+
+    folder = lessons_folder()
+    if checkout() is None:
+        folder = Path.cwd() / "beft-lessons"
+        copy_lessons(folder)
+    options = args.options[1:] if args.options[:1] == ["--"] else args.options
+    command = [sys.executable, "-m", "jupyterlab", "--ip=127.0.0.1", str(lessons(folder)[0]), *options]
+    return subprocess.run(command, env={**child_environment(), **_defaults()}, check=False).returncode
+
+
+def add_lessons(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--to", type=Path, required=True, metavar="DIR", help="the folder, made if missing")
+
+
+def run_lessons(args: argparse.Namespace) -> int:
+    from .course import copy_lessons
+
+    copied = copy_lessons(args.to)
+    print(f"{len(copied)} files copied to {args.to}; what was there already is as it was.")
+    return 0
+
+
+def _defaults() -> dict[str, str]:
+    """Two threads where nobody said otherwise: what times are measured with, and kind to a shared machine."""
+    return {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "2"), "JUPYTER_PREFER_ENV_PATH": "1"}
+
+
+def _where_we_are() -> str:
+    choice = choose_profile()
+    told = f"profile {choice.profile.name}: {choice.reason}"
+    try:
+        find_model("bert")
+    except BeftError as error:
+        told += f"\nwarning: {error}"
+    return told
