@@ -83,7 +83,7 @@ def find_biases(model: nn.Module, terms: Iterable[str] = TERMS) -> dict[str, Bia
 
 
 def add_biases(model: nn.Module, terms: Iterable[str] = TERMS) -> list[str]:
-    """Give every projection of these terms that has no bias a frozen bias of zero. Returns the names of those changed."""
+    """Give projections of these terms that lack a bias a frozen one of zero. Returns the names of those changed."""
     added = []
     for part in (part for term in terms for part in parts_of(model, term)):
         if getattr(part.module, "bias", None) is None:
@@ -172,7 +172,7 @@ def _installed(part: Part) -> BiasDelta | None:
 
 
 def _current(part: Part) -> Tensor:
-    """The term's own elements of the bias, as used now, in float64: a 16-bit base must not round a 32-bit delta away."""
+    """The term's own part of the bias, as used now, in float64: a 16-bit base must not round a 32-bit delta away."""
     bias = _original(part.module).detach().to("cpu", torch.float64)
     own = bias if part.index is None else bias[part.index]
     delta = _installed(part)

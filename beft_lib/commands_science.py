@@ -22,10 +22,12 @@ def run_select(args: argparse.Namespace) -> int:
     scores = dict(result.ranking())
     if args.json:
         told = {"model": args.model, "task": args.task, "seed": args.seed, "steps": int(result.steps[-1])}
-        print(json.dumps({**told, "importance": scores, "choice": result.best, "seconds": result.seconds}))
+        found = {"importance": scores, "choice": result.best, "seconds": result.seconds, "stopped": result.stopped}
+        print(json.dumps({**told, **found}))
         return 0
     print(task)
-    print(f"trained {result.counts}, {result.steps[-1]} steps in {result.seconds:.1f} s\n")
+    early = f", stopped early: {result.stopped}" if result.stopped else ""
+    print(f"trained {result.counts}, {result.steps[-1]} steps in {result.seconds:.1f} s{early}\n")
     for term, score in scores.items():
         print(f"  {term:<6} {score:.4f}")
     print(f"\nchoice: {result.best}")
@@ -35,22 +37,27 @@ def run_select(args: argparse.Namespace) -> int:
 def add_tune(parser: argparse.ArgumentParser) -> None:
     _common(parser)
     parser.add_argument("--method", default="value", help="value, query, key, qkv, all_biases, full or head")
-    parser.add_argument("--save", type=Path, metavar="FOLDER", help="save what was trained there (safetensors and JSON)")
-    parser.add_argument("--resume", type=Path, metavar="FOLDER", help="keep checkpoints there; the same command goes on after a stop")
+    parser.add_argument(
+        "--save", type=Path, metavar="FOLDER", help="save what was trained there (safetensors and JSON)"
+    )
+    parser.add_argument(
+        "--resume", type=Path, metavar="FOLDER", help="keep checkpoints there; the same command goes on after a stop"
+    )
 
 
 def run_tune(args: argparse.Namespace) -> int:
     """Tune a model on a task by one method; print metric, counts, seconds, peak memory; save."""
     from .adapters import save_adapter
-    from .methods import fine_tune
+    from .methods import fine_tune, prepare
 
     model, task = _load(args)
+    if not args.json:
+        print(f"{task}\n{args.method} trains {prepare(model, args.method, args.seed)}", flush=True)
     run = fine_tune(model, task, args.method, seed=args.seed, folder=args.resume, **_changes(args))
     saved = None if args.save is None else save_adapter(run, args.save)
     if args.json:
         print(json.dumps({**run.row(), "saved": None if saved is None else str(saved)}))
         return 0
-    print(task)
     print(run)
     print(f"peak memory {run.peak_memory / 1e9:.2f} GB" + ("" if saved is None else f"\nsaved in {saved}"))
     return 0
@@ -74,12 +81,37 @@ def run_measure(args: argparse.Namespace) -> int:
     changes = {} if args.epochs is None else {"epochs": args.epochs}
     grid = Grid(args.model, args.tasks, args.methods, args.seeds, args.data, args.n_train, changes)
     for row in run_grid(grid, args.out):
-        print(f"{row['task']} {row['method']} seed {row['seed']}: {row['score']:.3f} in {row['seconds']:.0f} s", flush=True)
+        print(
+            f"{row['task']} {row['method']} seed {row['seed']}: {row['score']:.3f} in {row['seconds']:.0f} s",
+            flush=True,
+        )
     rows = read_rows(args.out)
     print(summary(rows).to_string(index=False, float_format=lambda value: f"{value:.3f}"))
     for row in rows:
         if "importance" in row:
-            print(f"{row['task']} seed {row['seed']}: importance {_short(row['importance'])}, magnitude {_short(row['magnitude'])}")
+            scores = f"importance {_short(row['importance'])}, magnitude {_short(row['magnitude'])}"
+            print(f"{row['task']} seed {row['seed']}: {scores}")
+    return 0
+
+
+def add_bench(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", default="bert")
+    parser.add_argument("--task", default="sst2")
+    parser.add_argument("--data")
+    parser.add_argument("--steps", type=int, default=24)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--out", type=Path, help="write the result there as JSON")
+
+
+def run_bench(args: argparse.Namespace) -> int:
+    """Time our step against a bare loop, the value bias against all parameters, dynamic padding, and the import."""
+    from .bench import bench, report
+    from .files import write_text_whole
+
+    result = bench(args.model, args.task, args.data, args.steps, args.rounds)
+    report(result)
+    if args.out is not None:
+        write_text_whole(args.out, json.dumps(result, indent=1) + "\n")
     return 0
 
 
@@ -90,7 +122,9 @@ def _short(scores: dict[str, float]) -> str:
 def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="bert", help="bert, roberta, a named model, a folder or a hub id")
     parser.add_argument("--task", required=True, help="sst2, rte, cola, stsb …")
-    parser.add_argument("--data", help="mini, pocket, hub, or a folder with train and validation as csv, jsonl or parquet")
+    parser.add_argument(
+        "--data", help="mini, pocket, hub, or a folder with train and validation as csv, jsonl or parquet"
+    )
     parser.add_argument("--n-train", type=int, help="training examples (None: the task's low-data size)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epochs", type=float, help="None: the paper's")

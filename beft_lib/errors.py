@@ -10,7 +10,7 @@ class BeftError(Exception):
     """Base of every error this library raises on purpose."""
 
 
-class UnknownName(BeftError, ValueError):
+class UnknownName(BeftError, ValueError):  # noqa: N818 - reads as what it is
     """A name that is in none of our tables.
 
     Args:
@@ -24,7 +24,9 @@ class UnknownName(BeftError, ValueError):
         known = list(options)
         close = difflib.get_close_matches(str(value), known, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
-        super().__init__(f"Unknown {kind} {value!r}.{hint} Known: {', '.join(known) or 'none'}.{' ' + fix if fix else ''}")
+        super().__init__(
+            f"Unknown {kind} {value!r}.{hint} Known: {', '.join(known) or 'none'}.{' ' + fix if fix else ''}"
+        )
         self.kind, self.value, self.options = kind, value, known
 
 

@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,14 +20,14 @@ from scipy import stats
 from torch import nn
 
 from . import runtime
-from .errors import DataError
+from .errors import DataError, UnknownName
 from .files import write_text_whole
-from .methods import Run, fine_tune, method_row
-from .models import load_model, load_tokenizer
+from .methods import evaluated, fine_tune, method_row
+from .models import load_model
 from .probing import probe
 from .scores import importance_per_layer, magnitude_per_layer
-from .tasks import load_task
-from .training import evaluate_model
+from .tasks import TASKS, load_task
+from .training import Training
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,11 +39,11 @@ KEY = ("model", "task", "source", "n_train", "method", "seed", "changes")  # wha
 class Grid:
     """What to run: every method on every task with every seed, all on one model."""
 
-    model: str
+    model: str | Path
     tasks: Sequence[str]
     methods: Sequence[str]
     seeds: Sequence[int] = (0,)
-    data: str | None = None
+    data: str | Path | None = None
     n_train: int | None = None
     changes: Mapping[str, Any] | None = None  # of the recipe: {"epochs": 2}
 
@@ -61,35 +62,40 @@ def run_grid(grid: Grid, path: str | Path, progress: bool | None = None) -> Iter
     for method in grid.methods:
         method_row(method)
     for name in grid.tasks:
+        if name not in TASKS:
+            raise UnknownName("task", name, TASKS)
+    for name in grid.tasks:
         for seed in grid.seeds:
             task = load_task(name, grid.data, n_train=grid.n_train, seed=seed)
             model: nn.Module | None = None
             for method in grid.methods:
                 fixed = {
-                    "model": grid.model, "task": name, "source": _portable(task.source), "n_train": len(task.train),
-                    "method": method, "seed": seed, "changes": dict(grid.changes or {}),
+                    "model": str(grid.model), "task": name, "source": _portable(task.source),
+                    "n_train": len(task.train), "method": method, "seed": seed, "changes": dict(grid.changes or {}),
                 }  # fmt: skip
                 if _key(fixed) in done:
                     continue
                 model = model if model is not None else load_model(grid.model, task, seed=seed)
                 row = {**_measure(model, task, method, seed, grid.changes or {}, progress), **fixed, **_circumstances()}
                 rows.append(row)
+                done.add(_key(row))
                 write_text_whole(path, json.dumps({"rows": rows}, indent=1) + "\n")
                 yield row
 
 
 def read_rows(path: str | Path) -> list[dict[str, Any]]:
-    """The rows of a results file; [] when there is none. A file that cannot be read is set aside, and named in the error."""
+    """The rows of a results file, [] for none. One that cannot be read is set aside and named in the error."""
     path = Path(path)
     if not path.is_file():
         return []
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
-        if not all(isinstance(row, dict) for row in rows):
-            raise TypeError("a row is not an object")
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise TypeError("its rows are not a list of objects")
         return rows
     except (ValueError, KeyError, TypeError) as error:
-        aside = path.with_name(f"{path.stem}.unreadable-{int(time.time())}{path.suffix}")
+        names = (path.with_name(f"{path.stem}.unreadable-{number}{path.suffix}") for number in count(1))
+        aside = next(name for name in names if not name.exists())
         path.rename(aside)
         raise DataError(
             f"{path} is not a results file ({type(error).__name__}: {error}). It was kept as {aside.name}; nothing was "
@@ -105,14 +111,21 @@ def table(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def summary(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """Mean score and cost over the seeds of each task and method, with the half-width of the 95 % interval of the mean."""
+    """Mean score and cost over the seeds of each task and method, with the half-width of the 95 % interval of the mean.
+
+    Runs that differ in more than the seed (model, source, size, recipe) are never averaged; what differs within a task
+    gets a column of its own.
+    """
     import pandas as pd
 
     frame = table(rows)
+    kind = frame[[name for name in KEY if name in frame and name != "seed"]].map(str)
+    variants = kind.groupby("task").nunique().max()
+    differs = [name for name in kind if name not in ("task", "method") and variants[name] > 1]
     records = []
-    for (task, method), runs in frame.groupby(["task", "method"], sort=False):
+    for _, runs in frame.groupby([kind[name] for name in kind], sort=False):
         records.append({
-            "task": task, "method": method, "metric": runs["metric"].iloc[0], "score": runs["score"].mean(),
+            **runs.iloc[0][["task", "method", *differs, "metric"]].to_dict(), "score": runs["score"].mean(),
             "±": interval(runs["score"].to_numpy()), "seeds": len(runs), "seconds": runs["seconds"].mean(),
             "trained": runs["parameters_method"].iloc[0], "head": runs["parameters_head"].iloc[0],
         })  # fmt: skip
@@ -126,16 +139,17 @@ def interval(values: np.ndarray) -> float:
     return float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
 
 
-def _measure(model: nn.Module, task: Any, method: str, seed: int, changes: Mapping[str, Any], progress: bool | None) -> dict[str, Any]:
+def _measure(
+    model: nn.Module, task: Any, method: str, seed: int, changes: Mapping[str, Any], progress: bool | None
+) -> dict[str, Any]:
     if method != "all_biases":
         return fine_tune(model, task, method, seed=seed, progress=progress, **changes).row()
     # All biases is also the paper's probe: one training gives both the performance and the scores.
     seen = probe(model, task, seed=seed, all_biases=True, progress=progress, **changes)
-    metrics = evaluate_model(model, task, load_tokenizer(model), seen.recipe.max_length)
-    run = Run(
-        method, task.name, seed, task.metric, metrics, seen.counts, int(seen.steps[-1]), seen.seconds, seen.peak_memory,
-        seen.recipe, seen.model, seen.losses, model,
-    )  # fmt: skip
+    if seen.stopped:
+        raise KeyboardInterrupt  # a probe returns what it saw; a row has to be a whole run
+    done = Training(int(seen.steps[-1]), seen.seconds, seen.peak_memory, seen.losses)
+    run = evaluated(model, task, method, seed, seen.counts, seen.recipe, done)
     scores = {"importance": importance_per_layer, "magnitude": magnitude_per_layer}
     return {
         **run.row(),
@@ -144,7 +158,9 @@ def _measure(model: nn.Module, task: Any, method: str, seed: int, changes: Mappi
 
 
 def _key(row: Mapping[str, Any]) -> str:
-    return json.dumps([row.get(name) for name in KEY], sort_keys=True)
+    """One text for the same run, whether its epochs were given as 2 (in a notebook) or as 2.0 (at the command line)."""
+    text = json.dumps([row.get(name) for name in KEY], sort_keys=True)
+    return json.dumps(json.loads(text, parse_int=float))
 
 
 def _portable(source: str) -> str:
@@ -153,7 +169,8 @@ def _portable(source: str) -> str:
 
 
 def _circumstances() -> dict[str, Any]:
-    return {"machine": runtime.machine(), "commit": _commit(), "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return {"machine": runtime.machine(), "commit": _commit(), "finished": now}
 
 
 def _commit() -> str:
@@ -163,6 +180,7 @@ def _commit() -> str:
         return ""
     try:
         git = ["git", "-C", str(root), "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
-        return subprocess.run(git, capture_output=True, text=True, timeout=10, check=True, encoding="utf-8").stdout.strip()
+        done = subprocess.run(git, capture_output=True, text=True, timeout=10, check=True, encoding="utf-8")
+        return done.stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return ""

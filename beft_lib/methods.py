@@ -16,7 +16,7 @@ from .architectures import TERMS, head_parameters
 from .errors import TrainingError, UnknownName
 from .models import fresh_head, load_tokenizer
 from .tasks import Task
-from .training import Recipe, evaluate_model, train
+from .training import Recipe, Training, evaluate_model, train
 
 FULL_LEARNING_RATE = 1e-5  # the paper's, for all parameters
 
@@ -66,7 +66,11 @@ class Counts:
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run. ``metrics`` on the validation examples; ``seconds`` of training; ``peak_memory`` in bytes."""
+    """A finished run. ``metrics`` on the validation examples; ``seconds`` of training; ``peak_memory`` in bytes.
+
+    ``source`` names the model, ``data`` where the task's examples came from. ``model`` is the live model: it holds this
+    run only until it is prepared for another one, which ``current`` tells.
+    """
 
     method: str
     task: str
@@ -79,13 +83,22 @@ class Run:
     peak_memory: int
     recipe: Recipe
     source: str
+    data: str
+    n_train: int
+    labels: tuple[str, ...]
     losses: np.ndarray = field(repr=False)
     model: nn.Module = field(repr=False)
+    token: object = field(repr=False, default=None)
 
     @property
     def score(self) -> float:
         """The metric that decides."""
         return self.metrics[self.metric]
+
+    @property
+    def current(self) -> bool:
+        """Whether the model still holds what this run trained."""
+        return getattr(self.model, "beft_token", None) is self.token
 
     def row(self) -> dict[str, Any]:
         """One row of a results table: plain numbers and strings."""
@@ -101,7 +114,9 @@ class Run:
             "seconds": self.seconds,
             "peak_memory": self.peak_memory,
             "learning_rate": self.recipe.learning_rate,
-            "source": self.source,
+            "model": self.source,
+            "source": self.data,
+            "n_train": self.n_train,
         }
 
     def __str__(self) -> str:
@@ -135,14 +150,21 @@ def fine_tune(
     method = method_row(method)
     recipe = recipe_for(task, method, recipe, **changes)
     counts = prepare(model, method, seed)
-    tokenizer = load_tokenizer(model)
     label = f"{method.name} on {task.name}: {counts.method:,} + {counts.head:,} parameters"
+    tokenizer = load_tokenizer(model)
     done = train(model, task, recipe, tokenizer, seed=seed, folder=folder, label=label, progress=progress)
-    metrics = evaluate_model(model, task, tokenizer, recipe.max_length)
+    return evaluated(model, task, method.name, seed, counts, recipe, done)
+
+
+def evaluated(
+    model: nn.Module, task: Task, method: str, seed: int, counts: Counts, recipe: Recipe, done: Training
+) -> Run:
+    """A finished training as a Run: the model as it is now, scored on the validation examples."""
+    metrics = evaluate_model(model, task, load_tokenizer(model), recipe.max_length)
     source = getattr(getattr(model, "beft_source", None), "name", "")
     return Run(
-        method.name, task.name, seed, task.metric, metrics, counts,
-        done.steps, done.seconds, done.peak_memory, recipe, source, done.losses, model,
+        method, task.name, seed, task.metric, metrics, counts, done.steps, done.seconds, done.peak_memory, recipe,
+        source, task.source, len(task.train), task.label_names, done.losses, model, getattr(model, "beft_token", None),
     )  # fmt: skip
 
 
@@ -156,7 +178,7 @@ def method_row(method: str | Method) -> Method:
 
 
 def recipe_for(task: Task, method: Method, recipe: Recipe | None = None, **changes: Any) -> Recipe:
-    """The paper's recipe for a task and a method, with single fields changed. Raises UnknownName for a field there is not."""
+    """The paper's recipe for a task and a method, single fields changed. Raises UnknownName for others."""
     unknown = set(changes) - set(Recipe.__dataclass_fields__)
     if unknown:
         raise UnknownName("recipe field", sorted(unknown)[0], Recipe.__dataclass_fields__)
@@ -170,6 +192,7 @@ def prepare(model: nn.Module, method: str | Method, seed: int) -> Counts:
     """
     method = method_row(method)
     restore(model)
+    model.beft_token = object()  # type: ignore[assignment]  whatever ran before no longer owns the model
     fresh_head(model, seed)
     head = head_parameters(model)
     with_delta = {id(part.module.bias) for t in biases.find_biases(model, method.terms).values() for part in t.parts}

@@ -5,6 +5,7 @@ The arithmetic is scikit-learn's and scipy's. Every metric is a fraction or a co
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -56,7 +57,8 @@ class TaskMetric(evaluate.Metric):
             if name not in METRICS:
                 raise UnknownName("metric", name, METRICS)
         self.names, self.regression = tuple(names), regression
-        super().__init__(**kwargs)
+        # evaluate would write what it is given into the user's cache, which may be read-only or on a slow drive.
+        super().__init__(**{"keep_in_memory": True, "cache_dir": tempfile.gettempdir(), **kwargs})
 
     def _info(self) -> evaluate.MetricInfo:
         kind = datasets.Value("float32" if self.regression else "int64")
@@ -76,6 +78,7 @@ def measure(names: Sequence[str], predictions: ArrayLike, references: ArrayLike)
     predictions, references = np.asarray(predictions), np.asarray(references)
     if predictions.shape != references.shape or predictions.ndim != 1 or predictions.size == 0:
         raise DataError(
-            f"A metric needs as many predictions as references, at least one; got shapes {predictions.shape} and {references.shape}."
+            "A metric needs as many predictions as references, at least one; "
+            f"got shapes {predictions.shape} and {references.shape}."
         )
     return {name: float(METRICS[name](references, predictions)) for name in names}

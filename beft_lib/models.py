@@ -46,7 +46,7 @@ def load_model(
     Raises ModelError, with the way out, when the model cannot be had.
     """
     source = runtime.locate_model(str(name))
-    labels = list(task.row.labels) or ["score"]
+    labels = task.label_names
     with quiet():
         try:
             model, info = AutoModelForSequenceClassification.from_pretrained(
@@ -71,7 +71,9 @@ def load_model(
     return cast(PreTrainedModel, model)
 
 
-def load_tokenizer(model: nn.Module | None = None, model_source: runtime.ModelSource | None = None) -> PreTrainedTokenizerBase:
+def load_tokenizer(
+    model: nn.Module | None = None, model_source: runtime.ModelSource | None = None
+) -> PreTrainedTokenizerBase:
     """The tokenizer that belongs to a model from ``load_model`` (or to a source)."""
     if model_source is None:
         name = getattr(getattr(model, "config", None), "name_or_path", "")
@@ -92,7 +94,11 @@ def fresh_head(model: nn.Module, seed: int) -> None:
     with torch.no_grad():
         for name in getattr(model, "beft_fresh", ()):
             weight = parameters[name]
-            drawn = torch.zeros(weight.shape) if name.endswith("bias") else torch.randn(weight.shape, generator=generator) * std
+            drawn = (
+                torch.zeros(weight.shape)
+                if name.endswith("bias")
+                else torch.randn(weight.shape, generator=generator) * std
+            )
             weight.copy_(drawn)
 
 

@@ -122,19 +122,17 @@ def probe(
     pre = biases.snapshot(terms)
     record = _Record(terms, every)
     tokenizer = load_tokenizer(model)
-    label, stopped = f"probe on {task.name}: {counts.method:,} + {counts.head:,} parameters", ""
-    losses, seconds, memory = np.array([]), 0.0, 0
-    try:
-        done = train(model, task, recipe, tokenizer, seed=seed, callbacks=[record], label=label, progress=progress)
-        losses, seconds, memory = done.losses, done.seconds, done.peak_memory
-    except KeyboardInterrupt:
-        stopped = "interrupted"
+    label = f"probe on {task.name}: {counts.method:,} + {counts.head:,} parameters"
+    done = train(
+        model, task, recipe, tokenizer, seed=seed, callbacks=[record], label=label, progress=progress, stoppable=True
+    )
     record.finish()
     source = getattr(getattr(model, "beft_source", None), "name", type(model).__name__)
     trajectory = {term: torch.stack(record.seen[term]) for term in TERMS}
     return ProbeResult(
-        source, task.name, seed, pre, np.array(record.steps), trajectory, losses, counts, recipe, seconds, memory, stopped
-    )
+        source, task.name, seed, pre, np.array(record.steps), trajectory, done.losses, counts, recipe,
+        done.seconds, done.peak_memory, done.stopped,
+    )  # fmt: skip
 
 
 class _Record(TrainerCallback):

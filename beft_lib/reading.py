@@ -16,12 +16,13 @@ from typing import Any
 from .errors import DataError
 
 SUFFIXES = (".csv", ".jsonl", ".parquet")
+_BELOW = {".csv": ", below a header with the names of the columns", ".jsonl": ", each as a JSON object", ".parquet": ""}
 
 Row = tuple[int, dict[str, Any]]  # the line it stands on (from 1), then its columns
 
 
 def find_split(folder: Path, split: str) -> Path:
-    """The file of one split: ``folder/train.csv``, ``.jsonl`` or ``.parquet``. Raises DataError naming what is there."""
+    """The file of one split: ``folder/train.csv``, ``.jsonl``, ``.parquet``. Raises DataError naming what is there."""
     found = [path for suffix in SUFFIXES if (path := folder / f"{split}{suffix}").is_file()]
     if len(found) == 1:
         return found[0]
@@ -35,15 +36,15 @@ def find_split(folder: Path, split: str) -> Path:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Every row of a file with its line number (csv, jsonl) or row number (parquet). Raises DataError, never half a file."""
+    """Every row of a file with its line (csv, jsonl) or row number (parquet). Raises DataError, never half a file."""
     readers = {".csv": _read_csv, ".jsonl": _read_jsonl, ".parquet": _read_parquet}
     if path.suffix not in readers:
         raise DataError(f"{path.name}: unknown kind of file {path.suffix!r}; use {', '.join(SUFFIXES)}.")
     if path.stat().st_size == 0:
-        raise DataError(f"{path} is empty.")
+        raise DataError(f"{path} is empty; it should hold one example a line{_BELOW[path.suffix]}.")
     rows = list(readers[path.suffix](path))
     if not rows:
-        raise DataError(f"{path} has no rows below its header.")
+        raise DataError(f"{path} has no examples; it should hold one a line{_BELOW[path.suffix]}.")
     return rows
 
 
@@ -54,26 +55,37 @@ def _text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise DataError(
-            f"{path}, line {line}: not UTF-8 (byte {data[error.start] :#04x}). Save the file as UTF-8; in Excel: "
+            f"{path}, line {line}: not UTF-8 (byte {data[error.start]:#04x}). Save the file as UTF-8; in Excel: "
             "'CSV UTF-8'. If it is Latin-1: Path(f).write_text(Path(f).read_text('latin-1'), 'utf-8')."
         ) from None
 
 
 def _read_csv(path: Path) -> Iterator[Row]:
     reader = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
+    header: list[str] = []
+    line = 1  # where the row begins: a text in quotes may run over several lines, and an open quote to the end
     try:
-        header = next(reader)
-        for cells in reader:
-            if not cells:
-                continue  # a blank line is not a row
-            if len(cells) != len(header):
+        while (cells := next(reader, None)) is not None:
+            if len(cells) < 2 and not "".join(cells).strip():
+                pass  # a blank line is not a row
+            elif not header:
+                header = cells
+                twice = sorted({name for name in header if header.count(name) > 1})
+                if twice:
+                    names = ", ".join(map(repr, twice))
+                    raise DataError(f"{path}, line {line}: the header has {names} more than once; keep one of each.")
+            elif len(cells) != len(header):
                 raise DataError(
-                    f"{path}, line {reader.line_num}: {len(cells)} cells where the header has {len(header)} "
+                    f"{path}, line {line}: {len(cells)} cells where the header has {len(header)} "
                     f"({', '.join(header)}). A text with a comma in it must stand in double quotes."
                 )
-            yield reader.line_num, dict(zip(header, cells, strict=True))
+            else:
+                yield line, dict(zip(header, cells, strict=True))
+            line = reader.line_num + 1
     except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}: broken csv ({error}). Is a double quote left open?") from None
+        raise DataError(
+            f"{path}, line {line}: broken csv ({error}). Is a double quote left open in this row?"
+        ) from None
 
 
 def _read_jsonl(path: Path) -> Iterator[Row]:

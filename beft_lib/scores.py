@@ -66,10 +66,14 @@ def magnitude(pre: Tensor, post: Tensor, term: str = "this term") -> float:
 def score_terms(
     pre: Mapping[str, Tensor], post: Mapping[str, Tensor], score: Score = importance_per_layer
 ) -> dict[str, Tensor]:
-    """One score per layer for every term: ``{"query": (L,), "key": (L,), "value": (L,)}``."""
+    """One score per layer for every term: ``{"query": (L,), "key": (L,), "value": (L,)}``.
+
+    ``score`` may be any function of (pre, post), both (L, d) in float64, to (L,): a learner's own as well.
+    """
     if set(pre) != set(post):
         raise ScoreError(f"pre holds the terms {sorted(pre)}, post holds {sorted(post)}: give both the same terms.")
-    return {term: score(pre[term], post[term], term) for term in pre}  # type: ignore[call-arg]
+    # Checked here as well, so that an error names the term.
+    return {term: score(*_checked(pre[term], post[term], term)) for term in pre}
 
 
 def rank_terms(

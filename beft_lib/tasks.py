@@ -89,7 +89,7 @@ SHIPPED = ("mini", "pocket")
 
 @dataclass(frozen=True)
 class Task:
-    """A task with its examples: ``train`` and ``validation`` are ``datasets.Dataset`` with the text columns and ``label``."""
+    """A task with its examples: ``train`` and ``validation`` hold the text columns and ``label``."""
 
     row: TaskRow
     train: Dataset = field(repr=False)
@@ -111,6 +111,11 @@ class Task:
     def num_labels(self) -> int:
         """1 for regression, as transformers counts."""
         return len(self.row.labels) or 1
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """A name for each output of the model; the one of a regression is called "score"."""
+        return self.row.labels or ("score",)
 
     def texts(self, example: Mapping[str, Any]) -> tuple[str, ...]:
         """The text, or pair of texts, that the model reads for one example."""
@@ -156,8 +161,10 @@ def load_task(
     wanted = n_train if n_train is not None else min(row.sizes[size], len(train))
     return Task(
         row,
-        _subset(train, wanted, seed, f"{name}: training examples"),
-        validation if n_validation is None else _subset(validation, n_validation, seed, f"{name}: validation examples"),
+        _subset(train, wanted, seed, f"{name} from {where}: training examples"),
+        validation
+        if n_validation is None
+        else _subset(validation, n_validation, seed, f"{name} from {where}: validation examples"),
         where,
         size if n_train is None else f"{n_train} asked for",
         seed,
@@ -170,7 +177,7 @@ def check_rows(row: TaskRow, rows: list[Row], path: Path) -> Dataset:
     if missing:
         raise DataError(
             f"{path}: no column {', '.join(map(repr, missing))}, which {row.name} needs "
-            f"({', '.join(row.columns)}, label); it has {', '.join(rows[0][1])}."
+            f"({', '.join(row.columns)}, label); it has {', '.join(map(repr, rows[0][1]))}."
         )
     columns: dict[str, list[Any]] = {c: [] for c in (*row.columns, "label")}
     for line, cells in rows:
@@ -204,7 +211,7 @@ def _label(row: TaskRow, value: Any, where: str) -> int | float:
 
 def _folder(row: TaskRow, source: str) -> Path:
     folder = runtime.data_folder() / source if source in SHIPPED else Path(source).expanduser()
-    if (folder / row.name).is_dir():
+    if (folder / row.name).is_dir() or source in SHIPPED:
         folder = folder / row.name
     if folder.is_dir():
         return folder
@@ -229,7 +236,8 @@ def _from_hub(row: TaskRow) -> tuple[Dataset, Dataset]:
     except Exception as error:  # every layer below (hub, fsspec, datasets) has exceptions of its own
         raise DataError(
             f"{row.name} could not be had from the hub ({row.hub}, {row.subset}): {type(error).__name__}. With no "
-            f"connection, use load_task({row.name!r}, data='mini') or a folder, or run `python -m beft_lib prefetch` once."
+            f"connection, use load_task({row.name!r}, data='mini') or a folder, or run `python -m beft_lib prefetch` "
+            "once."
         ) from error
     keep = [*row.columns, "label"]
     train, validation = splits["train"], splits[row.validation]  # type: ignore[index]

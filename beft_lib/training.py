@@ -25,8 +25,8 @@ from torch import Tensor, nn
 from tqdm.std import tqdm
 from transformers import (
     DataCollatorWithPadding,
-    PrinterCallback,
     PreTrainedTokenizerBase,
+    PrinterCallback,
     Trainer,
     TrainerCallback,
     TrainingArguments,
@@ -73,6 +73,7 @@ class Training:
     seconds: float
     peak_memory: int
     losses: np.ndarray = field(repr=False)
+    stopped: str = ""
 
 
 def encode(task: Task, examples: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int = 128) -> Dataset:
@@ -95,48 +96,57 @@ def train(
     save_every: int = 50,
     label: str = "training",
     progress: bool | None = None,
+    stoppable: bool = False,
 ) -> Training:
     """Train whatever requires a gradient, in place.
 
     Args:
-        folder: where checkpoints go, one every ``save_every`` steps; when it holds one of the same run, training goes on from
-            there, to the same result. None: no checkpoints.
+        folder: where checkpoints go, one every ``save_every`` steps; when it holds one of the same run, training goes
+            on from there, to the same result. None: no checkpoints.
         progress: whether to show a bar; None: in a notebook or a terminal.
+        stoppable: whether Ctrl-C (the ■ button) ends the training early with what there is, instead of raising.
 
     Raises TrainingError when loss or gradient stop being finite: the model then holds the last good state.
-    Ctrl-C (the ■ button) raises KeyboardInterrupt; the model holds the state of the last whole step.
     """
     if recipe.batch_size > len(task.train):
         raise TrainingError(
             f"batch_size {recipe.batch_size} is larger than the {len(task.train)} training examples of {task.name}: "
             f"use at most {len(task.train)}."
         )
-    watch = _Watch(label, progress)
+    watch = Watch(label, progress)
     with tempfile.TemporaryDirectory(prefix="beft-") as scratch:
         home = Path(scratch if folder is None else folder)
-        arguments = _arguments(recipe, home, seed, save_every if folder is not None else None)
+        arguments = arguments_for(recipe, home, seed, save_every if folder is not None else None)
         trainer = BiasTrainer(
+            watch,
             model=model,
             args=arguments,
             train_dataset=encode(task, task.train, tokenizer, recipe.max_length),
-            data_collator=_collator(tokenizer, recipe),
-            callbacks=[watch, *callbacks],
+            data_collator=collator(tokenizer, recipe),
+            callbacks=callbacks,
         )
-        trainer.watch = watch
-        trainer.remove_callback(PrinterCallback)  # a library does not print
         checkpoint = None if folder is None else _last_checkpoint(home, _identity(model, task, recipe, seed))
         started = time.perf_counter()
+        stopped = ""
         try:
             trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        except KeyboardInterrupt:
+            if not stoppable:
+                raise
+            stopped = "interrupted"
         finally:
             watch.close()
             model.eval()
         seconds = time.perf_counter() - started
-    return Training(trainer.state.global_step, seconds, watch.peak_memory(), np.array(watch.losses))
+    return Training(trainer.state.global_step, seconds, watch.peak_memory(), np.array(watch.losses), stopped)
 
 
 def predict(
-    model: nn.Module, task: Task, tokenizer: PreTrainedTokenizerBase, examples: Dataset | None = None, max_length: int = 128
+    model: nn.Module,
+    task: Task,
+    tokenizer: PreTrainedTokenizerBase,
+    examples: Dataset | None = None,
+    max_length: int = 128,
 ) -> tuple[np.ndarray, np.ndarray]:
     """(logits (N, classes), labels (N,)) over the validation examples, or those given, in their order."""
     encoded = encode(task, task.validation if examples is None else examples, tokenizer, max_length)
@@ -153,7 +163,9 @@ def predict(
     return np.asarray(output.predictions)[back], np.asarray(output.label_ids)[back]
 
 
-def evaluate_model(model: nn.Module, task: Task, tokenizer: PreTrainedTokenizerBase, max_length: int = 128) -> dict[str, float]:
+def evaluate_model(
+    model: nn.Module, task: Task, tokenizer: PreTrainedTokenizerBase, max_length: int = 128
+) -> dict[str, float]:
     """The task's metrics on its validation examples."""
     logits, labels = predict(model, task, tokenizer, max_length=max_length)
     answers = logits[:, 0] if task.row.regression else logits.argmax(-1)
@@ -163,7 +175,10 @@ def evaluate_model(model: nn.Module, task: Task, tokenizer: PreTrainedTokenizerB
 class BiasTrainer(Trainer):
     """A stock Trainer whose checkpoints hold the trained parameters only, in safetensors."""
 
-    watch: _Watch
+    def __init__(self, watch: Watch, callbacks: Sequence[TrainerCallback] = (), **options: Any):
+        super().__init__(callbacks=[watch, *callbacks], **options)
+        self.watch = watch
+        self.remove_callback(PrinterCallback)  # a library does not print
 
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
         loss = super().training_step(*args, **kwargs)
@@ -184,7 +199,7 @@ class BiasTrainer(Trainer):
                 parameters[name].copy_(value)
 
 
-class _Watch(TrainerCallback):
+class Watch(TrainerCallback):
     """Shows progress, keeps losses, samples memory, and stops before an update that would not be finite."""
 
     def __init__(self, label: str, progress: bool | None):
@@ -208,8 +223,9 @@ class _Watch(TrainerCallback):
         norm = torch.nn.utils.get_total_norm(gradients)
         if not bool(torch.isfinite(self.loss)) or not bool(torch.isfinite(norm)):
             raise TrainingError(
-                f"Loss {self.loss.item():g}, gradient norm {norm.item():g} at step {state.global_step + 1}: no longer finite. The model "
-                f"was left as it was after step {state.global_step}. Try a smaller learning rate (now {args.learning_rate:g}), or fp32."
+                f"Loss {self.loss.item():g}, gradient norm {norm.item():g} at step {state.global_step + 1}: no longer "
+                f"finite. The model was left as it was after step {state.global_step}. Try a smaller learning rate "
+                f"(now {args.learning_rate:g}), or fp32."
             )
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -231,8 +247,8 @@ class _Watch(TrainerCallback):
 
 
 def progress_bar(total: int, label: str, show: bool | None = None) -> tqdm:
-    """A tqdm bar with time left: on stdout in a notebook (no widget state to save, no stderr), on stderr in a terminal."""
-    notebook = "ipykernel" in sys.modules
+    """A tqdm bar with time left: on stdout in a notebook (no widget state, no stderr), on stderr in a terminal."""
+    notebook = in_notebook()
     shown = (notebook or sys.stderr.isatty()) if show is None else show
     return tqdm(
         total=total,
@@ -246,6 +262,12 @@ def progress_bar(total: int, label: str, show: bool | None = None) -> tqdm:
     )
 
 
+def in_notebook() -> bool:
+    """Whether this code was started from a notebook's cell (Jupyter, Colab, VS Code), not from a terminal."""
+    ipython = sys.modules.get("IPython")  # not imported: then this is no notebook
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
+
+
 def _resident() -> int:
     import psutil  # a dependency of accelerate
 
@@ -256,7 +278,7 @@ def _cpu() -> bool:
     return runtime.device().type == "cpu"
 
 
-def _arguments(recipe: Recipe, folder: Path, seed: int, save_every: int | None) -> TrainingArguments:
+def arguments_for(recipe: Recipe, folder: Path, seed: int, save_every: int | None) -> TrainingArguments:
     return TrainingArguments(
         output_dir=str(folder),
         per_device_train_batch_size=recipe.batch_size,
@@ -277,7 +299,7 @@ def _arguments(recipe: Recipe, folder: Path, seed: int, save_every: int | None) 
         save_steps=save_every or 500,
         save_total_limit=2,
         logging_strategy="no",
-        logging_nan_inf_filter=False,  # _Watch looks at every loss, and stops instead of hiding it
+        logging_nan_inf_filter=False,  # Watch looks at every loss, and stops instead of hiding it
         report_to="none",
         disable_tqdm=True,
         use_cpu=_cpu(),
@@ -286,7 +308,7 @@ def _arguments(recipe: Recipe, folder: Path, seed: int, save_every: int | None) 
     )
 
 
-def _collator(tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> DataCollatorWithPadding:
+def collator(tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> DataCollatorWithPadding:
     if recipe.pad_to is None:
         return DataCollatorWithPadding(tokenizer)
     return DataCollatorWithPadding(tokenizer, padding="max_length", max_length=recipe.pad_to)
@@ -296,7 +318,13 @@ def _identity(model: nn.Module, task: Task, recipe: Recipe, seed: int) -> dict[s
     """What makes a run this run: a checkpoint of another one must not be taken up."""
     trained = {n: list(p.shape) for n, p in model.named_parameters() if p.requires_grad}
     data = hashlib.sha256(json.dumps(task.train.to_list(), ensure_ascii=True).encode("ascii")).hexdigest()
-    return {"recipe": {**asdict(recipe), "betas": list(recipe.betas)}, "seed": seed, "task": task.name, "data": data, "trained": trained}
+    return {
+        "recipe": {**asdict(recipe), "betas": list(recipe.betas)},
+        "seed": seed,
+        "task": task.name,
+        "data": data,
+        "trained": trained,
+    }
 
 
 def _last_checkpoint(folder: Path, identity: dict[str, Any]) -> Path | None:
