@@ -1,0 +1,95 @@
+"""The model card of an adapter: what it is, what it scored, how to load it. Text in, text out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+
+def card(own: Mapping[str, Any]) -> str:
+    """README.md for an adapter described by ``own`` (beft.json), with the hub's front matter."""
+    base, data = own["base"], own["data"]
+    examples = f"{data['n_train']:,} training examples, " if data["n_train"] else ""
+    scores = "\n".join(f"| {name} | {_number(value)} |" for name, value in own["metrics"].items())
+    counts, recipe, name = own["parameters"], own["recipe"], base["hub"] or base["name"]
+    return f"""{_front_matter(own)}
+# {own["method"]} on {own["task"]}
+
+A BEFT adapter: {_what(own)} of `{name}` and the task head, everything else untouched.
+
+| | |
+|---|---|
+| task | {own["task"]} ({", ".join(own["labels"])}) |
+| data | {examples}{data["source"] or "source not recorded"} |
+| base model | {name}, revision {base["revision"] or "not recorded"} ({base["layers"]} layers, width {base["width"]}) |
+| trained | {counts["method"]:,} parameters by the method + {counts["head"]:,} in the head, of {counts["model"]:,} |
+| recipe | learning rate {recipe["learning_rate"]:g}, {recipe["epochs"]:g} epochs, batch {recipe["batch_size"]} |
+| seed | {own["seed"]} |
+| cost | {own["steps"]:,} steps in {own["seconds"]:.0f} s |
+
+On the validation examples, one run:
+
+| metric | score |
+|---|---|
+{scores}
+
+{_loading(own)}
+The method: [Bias-Efficient Fine-Tuning](https://arxiv.org/abs/2509.15974). `beft.json` says the same to programs.
+"""
+
+
+def _what(own: Mapping[str, Any]) -> str:
+    if own["terms"]:
+        more = " and every other bias" if own["method"] == "all_biases" else ""
+        return f"the {', '.join(own['terms'])} bias{'es' if len(own['terms']) > 1 else ''}{more}"
+    return "no bias term"
+
+
+def _loading(own: Mapping[str, Any]) -> str:
+    name, labels = json.dumps(own["base"]["hub"] or own["base"]["name"]), len(own["labels"])
+    if own["peft"]:
+        return f"""With this course's library, or with PEFT alone (0.20 or later):
+
+```python
+load_adapter(model, "FOLDER")  # beft_lib
+
+model = AutoModelForSequenceClassification.from_pretrained({name}, num_labels={labels})
+model = PeftModel.from_pretrained(model, "FOLDER")
+```
+"""
+    return """With this course's library: `load_adapter(model, "FOLDER")`.
+
+Stock PEFT cannot load this adapter: its BEFT layer holds the biases of separate linear projections only, and this one
+also holds other biases (LayerNorm's, say), or single parts of a fused projection.
+"""
+
+
+def _front_matter(own: Mapping[str, Any]) -> str:
+    """The hub's metadata. JSON strings and lists are YAML as they stand."""
+    base, data = own["base"], own["data"]
+    lines = ["library_name: peft"] if own["peft"] else []
+    if base["hub"]:
+        lines += [f"base_model: {_quoted(base['hub'])}", "base_model_relation: adapter"]
+    lines += ["pipeline_tag: text-classification", 'tags: ["beft", "bias-tuning", "parameter-efficient-fine-tuning"]']
+    dataset = f"{own['task']}, {data['source'] or 'source not recorded'}"
+    measured = {name: value for name, value in own["metrics"].items() if value is not None}
+    if measured:
+        lines += [
+            "model-index:",
+            f"- name: {_quoted(own['method'] + ' on ' + own['task'])}",
+            "  results:",
+            "  - task: {type: text-classification}",
+            f"    dataset: {{name: {_quoted(dataset)}, type: {_quoted(own['task'])}}}",
+            "    metrics:",
+            *(f"    - {{type: {_quoted(name)}, value: {value:.6g}}}" for name, value in measured.items()),
+        ]
+    return "\n".join(["---", *lines, "---"])
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _number(value: float | None) -> str:
+    return "not defined" if value is None else f"{value:.4f}"

@@ -1,0 +1,200 @@
+"""Whether an adapter belongs to a model: base, shape, labels, and every tensor. Nothing here changes the model."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from .adapter_folder import Contents
+from .adapter_tensors import DELTA, PREFIX, Adapter, base_of, parameter_of, paths_of, pretrained_of
+from .architectures import TERMS, Part, head_parameters, layers_of, parts_of
+from .errors import AdapterError
+
+
+def check_base(model: nn.Module, contents: Contents) -> None:
+    """Whether the adapter was trained on this base. Raises AdapterError."""
+    if not contents.own:
+        _check_peft_base(model, contents)
+        return
+    here, there = base_of(model), contents.own["base"]
+    told, this = there["hub"] or there["name"] or "its own base model", here["name"] or type(model).__name__
+    for what in ("family", "layers", "width"):
+        if here[what] != there[what]:
+            raise _refusal(
+                contents,
+                f"trained on {told}, with {what} {there[what]!r}; this model ({this}) has {what} {here[what]!r}. "
+                f"Load it on {told}.",
+            )
+    labels, expected = cast(Any, model.config).num_labels, len(contents.own["labels"])
+    if labels != expected:
+        raise _labels_differ(contents, expected, labels)
+    if not _same(here["sample"], there["sample"]):
+        raise _refusal(
+            contents,
+            f"trained on {told}; this model ({this}) has its shape but other weights: another model or revision, or "
+            f"one with an adapter merged in. Load it on {told}, revision {there.get('revision') or 'not recorded'}.",
+        )
+
+
+def fit(model: nn.Module, contents: Contents) -> Adapter:
+    """The adapter as this model will use it. Raises AdapterError."""
+    targets = {key: match["module"] for key in contents.tensors if (match := DELTA.fullmatch(key))}
+    _check_targets(model, contents, targets)
+    _check_keys(model, contents)
+    parts, paths = [part for term in TERMS for part in parts_of(model, term)], paths_of(model)
+    deltas: dict[tuple[str, str], Tensor] = {}
+    parameters: dict[str, Tensor] = {}
+    for key, tensor in contents.tensors.items():
+        if key not in targets:
+            name = key.removeprefix(PREFIX)
+            parameters[name] = _fit_parameter(model, contents, name, tensor)
+            continue
+        path, here = targets[key], [part for part in parts if paths[part.module] == targets[key]]
+        if getattr(model.get_submodule(path), "bias", None) is None and not bool(tensor.any()):
+            continue  # zero, where there is nothing to move
+        moved = _fit_deltas(model, contents, key, tensor, here)
+        deltas |= {(path, term): delta for term, delta in moved.items()}
+        if not moved:  # a bias outside attention: set as a whole
+            bias = pretrained_of(model, path + ".bias")
+            parameters[path + ".bias"] = bias.float() + _row(contents, key, tensor, bias.numel()).to(bias.device)
+    return Adapter(deltas, parameters, tuple(contents.own.get("labels", ())))
+
+
+def _check_peft_base(model: nn.Module, contents: Contents) -> None:
+    """PEFT states its base by name only: compared by the last part, since folders differ by machine."""
+    stated = contents.config.get("base_model_name_or_path")
+    here, source = base_of(model), cast(Any, getattr(model, "beft_source", None))
+    loaded_from = str(getattr(model.config, "name_or_path", "") or "")
+    names = [name for name in (loaded_from, here["name"], here["hub"], getattr(source, "path", "")) if name]
+    if isinstance(stated, str) and stated and names and _last(stated) not in map(_last, names):
+        raise _refusal(
+            contents,
+            f"trained on {stated!r}; this model is {names[0]!r}. Load it on {stated!r}; or, where these are the same "
+            "weights under another name, write that name as base_model_name_or_path in its adapter_config.json.",
+        )
+
+
+def _check_targets(model: nn.Module, contents: Contents, targets: dict[str, str]) -> None:
+    """Every module that the adapter moves is there."""
+    there = dict(model.named_modules())
+    for path in targets.values():
+        if path not in there:
+            numbers = [int(number) for other in targets.values() for number in re.findall(r"\.(\d+)\.", other)]
+            raise _refusal(
+                contents,
+                f"{path} is not in {type(model).__name__}, which has {len(layers_of(model))} layers; the adapter goes "
+                f"up to layer number {max(numbers, default=0)} (from 0). Load it on its own base model.",
+            )
+
+
+def _check_keys(model: nn.Module, contents: Contents) -> None:
+    """No tensor too few and none too many; of the model's weights an adapter sets its head and biases only."""
+    found = set(contents.tensors)
+    saved: list[str] = list((contents.own or contents.config).get("modules_to_save") or ())
+    expected = set(contents.own["tensors"]) if contents.own else _promised_by_peft(model, contents, saved)
+    if missing := sorted(expected - found):
+        raise _refusal(contents, f"{len(missing)} tensors are missing (first: {missing[0]}). Fetch the adapter again.")
+    head = head_parameters(model)
+
+    def holds(key: str) -> bool:
+        name = key.removeprefix(PREFIX)
+        if contents.own:
+            biases = bool(DELTA.fullmatch(key)) or name.endswith("bias")
+            return key in expected and (biases or name in head or any(name.startswith(entry + ".") for entry in saved))
+        if DELTA.fullmatch(key):  # of a pattern (a string), what it means is left to PEFT
+            return key in expected or not isinstance(contents.config.get("target_modules"), list)
+        return any(f"{entry}." in name for entry in saved)  # to PEFT, "classifier" means "pre_classifier" as well
+
+    if extra := sorted(key for key in found if not holds(key)):
+        raise _refusal(
+            contents,
+            f"{len(extra)} tensors more than the adapter should hold (first: {extra[0]}). The file was altered, or "
+            "belongs to another model: fetch it again.",
+        )
+
+
+def _promised_by_peft(model: nn.Module, contents: Contents, saved: list[str]) -> set[str]:
+    """The keys that a PEFT configuration promises on this model."""
+    targets = contents.config.get("target_modules")
+    promised: set[str] = set()
+    for path, module in model.named_modules():
+        if _ends(path, saved):
+            promised |= {f"{PREFIX}{path}.{name}" for name, _ in module.named_parameters()}
+        elif isinstance(module, nn.Linear) and isinstance(targets, list) and _ends(path, targets):
+            promised.add(f"{PREFIX}{path}.beft_bias")
+    return promised
+
+
+def _ends(path: str, names: list[str]) -> bool:
+    return any(path == name or path.endswith("." + name) for name in names)
+
+
+def _fit_parameter(model: nn.Module, contents: Contents, name: str, tensor: Tensor) -> Tensor:
+    try:
+        parameter = parameter_of(model, name)
+    except AttributeError:
+        raise _refusal(contents, f"{name} is not in {type(model).__name__}. Load it on its own base model.") from None
+    if parameter.shape == tensor.shape:
+        return tensor.to(parameter.device, parameter.dtype)
+    if parameter.shape[1:] == tensor.shape[1:] and parameter.shape[0] == getattr(model.config, "num_labels", None):
+        raise _labels_differ(contents, tensor.shape[0], parameter.shape[0])
+    raise _shape_differs(contents, name, tensor, tuple(parameter.shape))
+
+
+def _fit_deltas(model: nn.Module, contents: Contents, key: str, tensor: Tensor, here: list[Part]) -> dict[str, Tensor]:
+    """The deltas by term, float32, where the model is: one, or each part of a fused bias; none outside attention."""
+    match = cast(re.Match, DELTA.fullmatch(key))
+    module = model.get_submodule(match["module"])
+    bias = getattr(module, "bias", None)
+    if bias is None:
+        fix = "Call add_biases(model) first: it adds one of zero, which changes no output."
+        raise _refusal(contents, f"{match['module']} has no bias to move. {fix}")
+    if match["term"] is None:
+        whole = _row(contents, key, tensor, bias.numel()).to(bias.device)
+        return {part.term: whole if part.index is None else whole[part.index.to(whole.device)] for part in here}
+    index = next((part.index for part in here if part.term == match["term"]), None)
+    if index is None:
+        raise _refusal(contents, f"{key} is a part of a fused bias; this model has {match['module']} for itself.")
+    return {match["term"]: _row(contents, key, tensor, index.numel()).to(bias.device)}
+
+
+def _row(contents: Contents, key: str, tensor: Tensor, width: int) -> Tensor:
+    if tuple(tensor.shape) != (1, width):
+        raise _shape_differs(contents, key, tensor, (1, width))
+    return tensor.flatten().to(torch.float32)
+
+
+def _same(here: list[float], there: list[Any]) -> bool:
+    """Equal as far as 16 bits tell."""
+    if len(here) != len(there) or not all(isinstance(value, (int, float)) for value in there):
+        return False
+    return all(abs(a - b) <= 0.01 * abs(b) + 1e-6 for a, b in zip(here, there, strict=True))
+
+
+def _last(name: str) -> str:
+    return re.split(r"[/\\]", name.rstrip("/\\"))[-1].lower()
+
+
+def _refusal(contents: Contents, why: str) -> AdapterError:
+    return AdapterError(f"{contents.folder}: {why}")
+
+
+def _labels_differ(contents: Contents, expected: int, found: int) -> AdapterError:
+    task = contents.own.get("task")
+    load = f"load_model(name, load_task({task!r})), or " if task else ""
+    return _refusal(
+        contents,
+        f"the adapter's head answers with {expected} labels, this model's with {found}. Load the model for the "
+        f"adapter's task: {load}from_pretrained(name, num_labels={expected}).",
+    )
+
+
+def _shape_differs(contents: Contents, key: str, tensor: Tensor, expected: tuple[int, ...]) -> AdapterError:
+    return _refusal(
+        contents,
+        f"{key} has shape {tuple(tensor.shape)}; this model needs {expected}. The adapter belongs to a model of "
+        "another width: load it on its own base model.",
+    )

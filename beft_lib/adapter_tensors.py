@@ -1,0 +1,166 @@
+"""What a run trained, as an adapter's tensors, and on which base.
+
+Keys are PEFT's BEFT keys: ``base_model.model.<module>.beft_bias``, (1, d), is a delta of that module's bias, and
+``base_model.model.<name>`` a parameter. A part of a fused bias, which PEFT cannot hold, has its term behind
+(``.beft_bias.value``). A lone bias of the head (BERT's pooler) is one more delta.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from . import runtime
+from .adapter_folder import is_path
+from .architectures import TERMS, Part, family_of, head_parameters, layers_of, parts_of
+from .biases import BiasDelta
+from .errors import AdapterError
+
+if TYPE_CHECKING:
+    from .methods import Run
+
+PREFIX = "base_model.model."
+DELTA = re.compile(rf"{re.escape(PREFIX)}(?P<module>.+)\.beft_bias(?:\.(?P<term>{'|'.join(TERMS)}))?")
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """What an adapter sets: ``deltas`` by (module, term), each (d,); other ``parameters`` by name; its label names."""
+
+    deltas: Mapping[tuple[str, str], Tensor]
+    parameters: Mapping[str, Tensor]
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a run trained: tensors by key, modules stored whole, and whether stock PEFT can hold all of it."""
+
+    tensors: Mapping[str, Tensor]
+    modules: list[str]
+    portable: bool
+
+
+def deltas_of(model: nn.Module) -> dict[tuple[str, str], BiasDelta]:
+    """The installed deltas by (module, term)."""
+    named = ((name, module) for name, module in model.named_modules() if isinstance(module, BiasDelta))
+    return {(name.split(".parametrizations.")[0], delta.term): delta for name, delta in named}
+
+
+def parameter_of(model: nn.Module, name: str) -> Tensor:
+    """The parameter that a stock model calls ``name``, under its delta if it has one."""
+    path, _, leaf = name.rpartition(".")
+    module = model.get_submodule(path)
+    if parametrize.is_parametrized(module, leaf):
+        return cast(Tensor, module.parametrizations[leaf].original)  # type: ignore[index,union-attr]
+    return cast(Tensor, getattr(module, leaf))
+
+
+def pretrained_of(model: nn.Module, name: str) -> Tensor:
+    """The parameter's value before any run: what ``fine_tune`` remembered, else what is there."""
+    pristine: dict[str, Tensor] = getattr(model, "beft_pristine", {})
+    return pristine[name] if name in pristine else parameter_of(model, name).detach()
+
+
+def trained_of(run: Run) -> Trained:
+    """What ``run`` trained, on the CPU. Raises AdapterError where that is no adapter, or no longer in the model."""
+    model, head = run.model, head_parameters(run.model)
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    own = {name: p for name, p in trained.items() if name not in head and ".parametrizations." not in name}
+    _check_trained(run, trained, [name for name in own if not name.endswith("bias")])
+    installed = deltas_of(model)
+    deltas = {_delta_key(path, delta): delta.delta.detach() for (path, _), delta in installed.items()}
+    portable = not own and all(delta.index is None for delta in installed.values())
+    modules = _whole_modules(model, head)
+    whole = {name: p for name, p in model.named_parameters() if any(name.startswith(path + ".") for path in modules)}
+    for name, parameter in ((name, p) for name, p in head.items() if name not in whole):
+        path, _, leaf = name.rpartition(".")
+        if leaf == "bias" and isinstance(model.get_submodule(path), nn.Linear):
+            deltas[f"{PREFIX}{path}.beft_bias"] = (
+                parameter.detach().cpu().float() - pretrained_of(model, name).cpu().float()
+            )
+        else:
+            own[name], portable = parameter, False
+    value = parts_of(model, "value")[-1]
+    if portable and not deltas and value.index is None:  # PEFT refuses an adapter that moves no bias: move one by zero
+        deltas[f"{PREFIX}{paths_of(model)[value.module]}.beft_bias"] = torch.zeros(_width(value))
+    targets = [cast(re.Match, DELTA.fullmatch(key))["module"] for key in deltas]
+    portable = portable and bool(targets) and all(isinstance(model.get_submodule(path), nn.Linear) for path in targets)
+    tensors = {key: delta[None] for key, delta in deltas.items()} | {
+        PREFIX + name: p for name, p in (whole | own).items()
+    }
+    return Trained({key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}, modules, portable)
+
+
+def base_of(model: nn.Module) -> dict[str, Any]:
+    """The base model: names that can travel (no folder of this machine), its shape, and a sample of its weights."""
+    source: Any = getattr(model, "beft_source", None)
+    name = source.name if source else str(getattr(model.config, "name_or_path", "") or "")
+    on_hub = name if source and source.channel in ("hub", "cache") and "/" in name else ""
+    return {
+        "name": Path(name).name if is_path(name) or (source and source.channel == "folder") else name,
+        "hub": runtime.MODELS[name].hub if name in runtime.MODELS else on_hub,
+        "revision": source.revision if source else None,
+        "family": family_of(model).model_type,
+        "layers": len(layers_of(model)),
+        "width": int(cast(Any, model.config).hidden_size),
+        "sample": _sample(model),
+    }
+
+
+def _check_trained(run: Run, trained: Mapping[str, Tensor], weights: list[str]) -> None:
+    if weights:
+        raise AdapterError(
+            f"Method {run.method!r} trained {len(weights)} weights (first: {weights[0]}); an adapter holds biases and "
+            "the head. Save the whole model instead: run.model.save_pretrained(folder)."
+        )
+    if not run.current or sum(p.numel() for p in trained.values()) != run.counts.method + run.counts.head:
+        raise AdapterError(
+            f"The model no longer holds what this run trained ({run.counts}): it was tuned again, or an adapter was "
+            "loaded. Call save_adapter right after fine_tune; now, run fine_tune again first."
+        )
+    for name, parameter in trained.items():
+        if not bool(torch.isfinite(parameter).all()):
+            raise AdapterError(
+                f"{name} holds NaN or infinity: the run diverged. Tune again with a smaller learning rate."
+            )
+
+
+def _whole_modules(model: nn.Module, head: Mapping[str, nn.Parameter]) -> list[str]:
+    """Modules stored whole: those of the head, and any that no checkpoint held (a pooler drawn from the seed)."""
+    entries = [entry for entry in family_of(model).head if any(name.startswith(entry + ".") for name in head)]
+    drawn = [name.rpartition(".")[0] for name in getattr(model, "beft_fresh", ()) if name not in head]
+    return list(dict.fromkeys([*entries, *drawn]))
+
+
+def _delta_key(path: str, delta: BiasDelta) -> str:
+    return f"{PREFIX}{path}.beft_bias" + ("" if delta.index is None else f".{delta.term}")
+
+
+def paths_of(model: nn.Module) -> dict[nn.Module, str]:
+    return {module: name for name, module in model.named_modules()}
+
+
+def _width(part: Part) -> int:
+    return cast(Tensor, part.module.weight).shape[0] if part.index is None else part.index.numel()
+
+
+def _sample(model: nn.Module) -> list[float]:
+    """A few numbers of the pretrained q, k and v: by these a base is known under any name and in any precision."""
+    chosen, paths = {0, len(layers_of(model)) // 2, len(layers_of(model)) - 1}, paths_of(model)
+    picked: list[float] = []
+    for part in (part for term in TERMS for part in parts_of(model, term) if part.layer in chosen):
+        for leaf in ("weight", "bias"):
+            if getattr(part.module, leaf, None) is None:
+                picked += [0.0] * 4  # as add_biases makes it
+                continue
+            values = pretrained_of(model, f"{paths[part.module]}.{leaf}").reshape(-1)
+            picked += values[:: max(1, values.numel() // 4)][:4].float().tolist()
+    return [float(f"{value:.6g}") for value in picked]

@@ -1,0 +1,182 @@
+"""Adapters: what a run trained as a small folder, several of them on one base, and merging one for good.
+
+``beft.json`` and the card are ours; for projections with a bias each, the folder is PEFT's BEFT format as well.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from . import __version__, biases
+from .adapter_card import card
+from .adapter_fit import check_base, fit
+from .adapter_folder import CARD, CONFIG, FORMAT, OWN, WEIGHTS, Contents, is_path, read_folder, write_folder
+from .adapter_tensors import DELTA, Adapter, Trained, base_of, deltas_of, parameter_of, pretrained_of, trained_of
+from .architectures import TERMS
+from .errors import AdapterError, UnknownName
+
+if TYPE_CHECKING:
+    from .methods import Run
+
+_TOLD = ("method", "terms", "task", "labels", "data", "seed", "metric", "metrics", "recipe")
+
+
+def save_adapter(run: Run, folder: str | Path) -> Path:
+    """Write what ``run`` trained, its numbers and a model card. Call it before the model is tuned again.
+
+    A kill in the middle leaves what was there before, whole. Raises AdapterError where an adapter is the wrong thing to
+    save (``full``: use ``run.model.save_pretrained``), or where ``folder`` holds anything but an adapter.
+    """
+    trained = trained_of(run)
+    data = save(dict(trained.tensors), metadata={"format": "pt"})
+    own = {**_facts(run), **_contents(trained, data)}
+    files = {WEIGHTS: data, OWN: _json(own), CARD: card(own).encode("utf-8")}
+    if trained.portable:
+        files[CONFIG] = _json(_peft_config(run.model, own))
+    return write_folder(folder, files)
+
+
+def load_adapter(model: nn.Module, folder: str | Path, name: str = "default") -> dict[str, Any]:
+    """Check an adapter (ours, or PEFT's BEFT) against ``model``, keep it under ``name``, use it. Returns what it says.
+
+    Raises AdapterError, the model exactly as it was, when the folder is not whole or does not belong to this model.
+    """
+    contents = read_folder(folder)
+    check_base(model, contents)
+    adapter = fit(model, contents)
+    biases.find_biases(model, {term for _, term in adapter.deltas})  # the last step that can refuse
+    pristine: dict[str, Tensor] = model.__dict__.setdefault("beft_pristine", {})
+    for key in adapter.parameters:
+        pristine.setdefault(key, pretrained_of(model, key).cpu().clone())
+    model.__dict__.setdefault("beft_labels", dict(cast(Any, model.config).id2label))
+    model.__dict__.setdefault("beft_adapters", {})[name] = adapter
+    use_adapter(model, name)
+    return _description(contents)
+
+
+def use_adapter(model: nn.Module, name: str | None) -> None:
+    """Switch to an adapter loaded before, or with None to the pretrained model: deltas and head are copied, no more.
+
+    Whatever was tuned in the model since is undone. The model is frozen until the next ``fine_tune``.
+    """
+    shelf: dict[str, Adapter] = getattr(model, "beft_adapters", {})
+    if name is not None and name not in shelf:
+        raise UnknownName("adapter", name, shelf, "load_adapter(model, folder, name) adds one.")
+    adapter = Adapter({}, {}) if name is None else shelf[name]
+    deltas = deltas_of(model)
+    if adapter.deltas.keys() - deltas.keys():
+        biases.install(model, {term for _, term in adapter.deltas})
+        deltas = deltas_of(model)
+    with torch.no_grad():
+        for key, installed in deltas.items():
+            installed.delta.copy_(adapter.deltas[key]) if key in adapter.deltas else installed.delta.zero_()
+        for key, pretrained in getattr(model, "beft_pristine", {}).items():
+            parameter_of(model, key).copy_(adapter.parameters.get(key, pretrained))
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+        parameter.grad = None
+    labels = dict(enumerate(adapter.labels)) or getattr(model, "beft_labels", None)
+    if labels:
+        config: Any = model.config
+        config.id2label, config.label2id = dict(labels), {label: number for number, label in labels.items()}
+
+
+def merge_adapter(model: nn.Module) -> nn.Module:
+    """Fold what is in use into the biases, in place: a stock model with stock keys and the same logits.
+
+    The merged model counts as a new pretrained model: adapters loaded before, and the way back, are gone.
+    """
+    if not (biases.all_deltas(model) or getattr(model, "beft_adapters", {}) or getattr(model, "beft_pristine", {})):
+        raise AdapterError(
+            f"{type(model).__name__} has nothing to merge: call load_adapter(model, folder) or fine_tune first."
+        )
+    biases.remove(model, merge=True)
+    for name in ("beft_pristine", "beft_adapters", "beft_labels", "beft_fresh"):
+        model.__dict__.pop(name, None)
+    return model
+
+
+def describe_adapter(folder: str | Path) -> dict[str, Any]:
+    """What a folder says of its adapter, after the checks that need no model. What PEFT does not write is None."""
+    return _description(read_folder(folder))
+
+
+def _description(contents: Contents) -> dict[str, Any]:
+    own, config = contents.own, contents.config
+    base = own.get("base", {"name": config.get("base_model_name_or_path"), "revision": config.get("revision")})
+    counts = sum(tensor.numel() for tensor in contents.tensors.values())
+    return {
+        **{name: own.get(name) for name in _TOLD},
+        "base": {name: base.get(name) for name in ("name", "hub", "revision", "family", "layers", "width")},
+        "parameters": counts,
+        "bytes": sum(tensor.nbytes for tensor in contents.tensors.values()),
+        "biases": sum(DELTA.fullmatch(key) is not None for key in contents.tensors),
+        "peft": bool(config),
+        "made_by": f"beft_lib {own['versions'].get('beft_lib')}" if own else f"PEFT {config.get('peft_version')}",
+    }
+
+
+def _facts(run: Run) -> dict[str, Any]:
+    """beft.json, as far as the run knows."""
+    data = run.data
+    installed = {term for _, term in deltas_of(run.model)}
+    packages = ("torch", "transformers", "safetensors")
+    return {
+        "format": FORMAT,
+        "method": run.method,
+        "terms": [term for term in TERMS if term in installed],
+        "task": run.task,
+        "labels": list(run.labels),
+        "data": {"source": Path(data).name if is_path(data) else data, "n_train": run.n_train},
+        "seed": run.seed,
+        "metric": run.metric,
+        "metrics": {name: value if math.isfinite(value) else None for name, value in run.metrics.items()},
+        "recipe": asdict(run.recipe),
+        "parameters": asdict(run.counts),
+        "steps": run.steps,
+        "seconds": run.seconds,
+        "base": base_of(run.model),
+        "versions": {"beft_lib": __version__, **{name: importlib.metadata.version(name) for name in packages}},
+    }
+
+
+def _contents(trained: Trained, data: bytes) -> dict[str, Any]:
+    """beft.json, as far as the weights file goes."""
+    return {
+        "peft": trained.portable,
+        "modules_to_save": trained.modules,
+        "file": {"name": WEIGHTS, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)},
+        "tensors": {key: list(tensor.shape) for key, tensor in trained.tensors.items()},
+    }
+
+
+def _peft_config(model: nn.Module, own: Mapping[str, Any]) -> dict[str, Any]:
+    """adapter_config.json as PEFT 0.21 writes it."""
+    matches = (DELTA.fullmatch(key) for key in own["tensors"])
+    return {
+        "auto_mapping": None,
+        "base_model_name_or_path": own["base"]["hub"] or own["base"]["name"],
+        "inference_mode": True,
+        "init_weights": True,
+        "modules_to_save": own["modules_to_save"] or None,
+        "peft_type": "BEFT",
+        "peft_version": "0.21.0",
+        "revision": own["base"]["revision"],
+        "target_modules": sorted(match["module"] for match in matches if match),
+        "task_type": "SEQ_CLS" if type(model).__name__.endswith("ForSequenceClassification") else None,
+    }
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    return (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8")
