@@ -1,0 +1,129 @@
+"""Showing pictures and tables so that everyone can read them: alt text on every picture, and its numbers below it.
+
+A plotting function calls ``describe`` with what is to be seen and the numbers behind it; ``show`` displays all three.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from html import escape
+from math import floor, isnan, log10
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PIXELS = 90  # on the page for an inch of a figure; the picture itself has twice as many, so it is sharp at 200 %
+
+_CAPTION = "caption-side: top; text-align: left; white-space: nowrap"
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a picture shows, in words and in numbers."""
+
+    alt: str
+    table: pd.DataFrame
+
+
+_DESCRIPTIONS: WeakKeyDictionary[Figure, list[Description]] = WeakKeyDictionary()
+
+
+def describe(axes: Axes, alt: str, table: pd.DataFrame) -> Axes:
+    """Give a picture its alt text and its table twin. Axes of one figure add theirs one after another."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    _DESCRIPTIONS.setdefault(figure, []).append(Description(alt, table))
+    return axes
+
+
+def descriptions(picture: Axes | Figure) -> list[Description]:
+    """What was said of a picture by ``describe``; empty if nothing."""
+    return list(_DESCRIPTIONS.get(_figure(picture), []))
+
+
+def show(picture: Axes | Figure | pd.DataFrame, caption: str = "") -> None:
+    """Display a picture with its alt text and, folded away below it, its numbers; or a table.
+
+    The figure is closed, so that a notebook does not show it a second time. Outside a notebook the words and numbers
+    are printed.
+    """
+    import pandas as pd
+
+    if isinstance(picture, pd.DataFrame):
+        _publish({"text/html": table_html(picture, caption), "text/plain": table_text(picture, caption)})
+        return
+    figure = _figure(picture)
+    told = descriptions(figure)
+    alt = " ".join(d.alt for d in told) or "A picture without a description."
+    if caption:
+        alt = f"{caption.rstrip('.')}. {alt}"
+    png, width, height = _png(figure)
+    _publish({"image/png": png, "text/plain": alt}, {"image/png": {"alt": alt, "width": width, "height": height}})
+    if told:
+        tables = "".join(table_html(d.table) for d in told)
+        folded = f"<details><summary>The same in numbers</summary>{tables}</details>"
+        _publish({"text/html": folded, "text/plain": "\n\n".join(table_text(d.table) for d in told)})
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close(figure)
+
+
+def table_html(table: pd.DataFrame, caption: str = "") -> str:
+    """A table as plain HTML: numbers short and right-aligned, the caption above."""
+    html = table.to_html(formatters=_formatters(table), border=0, na_rep="–", justify="right")
+    return html.replace(">\n", f'>\n<caption style="{_CAPTION}">{escape(caption)}</caption>\n', 1) if caption else html
+
+
+def table_text(table: pd.DataFrame, caption: str = "") -> str:
+    """The same table as text."""
+    text = table.to_string(formatters=_formatters(table), na_rep="–")
+    return f"{caption}\n{text}" if caption else text
+
+
+def column_format(values: Iterable[float]) -> Callable[[Any], str]:
+    """How to write the numbers of one column: all alike, with three significant digits of the largest of them."""
+    largest = max((abs(v) for v in values if not isnan(v)), default=0.0)
+    decimals = max(0, 2 - floor(log10(largest))) if largest else 0
+    pattern = f"{{:,.{decimals}f}}" if decimals <= 6 else "{:.1e}"
+    return lambda v: "–" if isnan(v) else "0" if v == 0 else pattern.format(v)
+
+
+def _formatters(table: pd.DataFrame) -> dict[Any, Callable[[Any], str]]:
+    kinds = {name: table[name].dtype.kind for name in table.columns}
+    counts: dict[Any, Callable[[Any], str]] = {name: "{:,}".format for name, kind in kinds.items() if kind in "iu"}
+    return counts | {name: column_format(table[name]) for name, kind in kinds.items() if kind == "f"}
+
+
+def _figure(picture: Axes | Figure) -> Figure:
+    from matplotlib.axes import Axes
+
+    figure = picture.get_figure(root=True) if isinstance(picture, Axes) else picture
+    assert figure is not None
+    return figure
+
+
+def _png(figure: Figure) -> tuple[str, int, int]:
+    """The picture as base64, and the width and height in CSS pixels at which it is to be shown."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=2 * PIXELS, facecolor="white", metadata={"Software": None})
+    width, height = (round(inches * PIXELS) for inches in figure.get_size_inches())
+    return base64.b64encode(buffer.getvalue()).decode("ascii"), width, height
+
+
+def _publish(data: dict[str, str], metadata: dict[str, Any] | None = None) -> None:
+    """To the notebook where there is one; otherwise its text to standard output."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    if shell is None or not hasattr(shell, "kernel"):
+        print(data["text/plain"])
+        return
+    from IPython.display import display
+
+    display(data, raw=True, metadata=metadata or {})

@@ -1,0 +1,600 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 03 · Training a probe
+#
+# **The one idea:** move all three bias terms at once, watch how far each one goes, and choose.
+#
+# After this lesson you can
+#
+# - **say** what a probe trains, and count it;
+# - **write** one step of its training by hand, and check it against the library;
+# - **run** a probe on a real BERT, stop it early, and read its scores by layer and by step;
+# - **find** the shortest probe that makes the same choice, and **question** what that choice is worth;
+# - **tune** only the chosen term, and say how far the result can be trusted.
+#
+# **Time:** about 45 minutes of reading and trying; the cells together run for about two minutes on a laptop with two
+# cores.
+#
+# **You need:** lesson 01 (the importance formula). What we use of lesson 02 is said again here. You should have
+# trained one network before, of any kind.
+
+# %%
+beft_lib.start("03")
+
+# %% [markdown]
+# ## Why a probe
+#
+# A Transformer layer has three bias vectors in its attention: one is added to every *query*, one to every *key*, one
+# to every *value*. (A **bias** is a vector that a layer adds to its output, whatever the input is.) BEFT fine-tunes
+# one of the three and leaves the rest of the model as it was. Which one?
+#
+# You could tune each of them alone and compare: three full runs. The authors of BEFT propose something cheaper:
+# rehearse once, with **all three terms free to move at the same time**, and see which of them goes furthest. This
+# rehearsal is the **probe**. Its model is thrown away; only the choice is kept.
+#
+# All three then see the same examples in the same order with the same head, and each could have done the work that
+# another one did.
+
+# %%
+import pandas as pd
+import torch
+
+from beft_lib import checks as check
+from beft_lib import find_biases, fine_tune, load_model, load_task, load_tokenizer, magnitude_per_layer, plots, probe
+from beft_lib.display import show
+
+# %% [markdown]
+# ## What there is to move
+#
+# Our task is **sst2**: one sentence, is the writer pleased or not? The model is a real pretrained BERT (in the pocket
+# profile, a small one trained for this course). Its *head*, the small layer that turns its output into an answer, is
+# new and knows nothing yet.
+
+# %%
+task = load_task("sst2")
+print(task)
+for example in task.train.select(range(3)):
+    print(f"  {task.row.labels[example['label']]:<9}{example['sentence']}")
+
+# %% [markdown]
+# Before anything is trained, look at what we are going to move. Each term has one vector per layer, stacked to a
+# tensor of shape (L, d): L layers, d numbers each.
+#
+# **Predict:** the three terms have equally many numbers. Do you think their vectors are also equally *long* (in the
+# sense of lesson 01: square, add, take the root)?
+
+# %%
+model = load_model("bert", task)
+biases = find_biases(model)
+pre = {term: bias.values() for term, bias in biases.items()}  # {term: (L, d)}
+L, d = pre["value"].shape
+print(f"L = {L} layers, d = {d}")
+lengths = pd.DataFrame({term: pre[term].norm(dim=-1) for term in pre})  # (L, 3)
+show(lengths.rename_axis("layer"), "Length of each bias before training")
+
+# %% [markdown]
+# They are not. In the BERT models that we have looked at, query biases are long, value biases several times shorter,
+# and key biases tiny. Keep this table in mind: the importance score is *relative*, so a short vector needs only a
+# short move to score high.
+#
+# **Predict:** the probe trains these three terms and the head. Which part of all the model's parameters is that:
+# about a tenth, about a hundredth, or far less?
+
+# %%
+from beft_lib.methods import prepare  # what `probe` calls before it trains
+
+counts = prepare(model, "qkv", seed=0)
+print(counts)
+
+# %% [markdown]
+# Far less. The count is easy to check: three terms, L layers, d numbers each. (The head is counted apart, because
+# every method trains it.)
+
+# %% tags=["nbval-check-output"]
+print("three terms of L × d numbers:", counts.method == 3 * L * d)
+print("less than a hundredth of the model:", counts.method < counts.model / 100)
+
+# %% [markdown]
+# ## One step by hand
+#
+# What happens inside? `prepare` has **frozen** the model, so that only the head can learn, and has put beside each
+# bias a vector of zeros, its **delta**. From now on the layer uses
+#
+# $$b = b_\text{pretrained} + \delta, \qquad \delta = 0 \text{ at the start,}$$
+#
+# and only δ is trained. To start over, set δ to zero again. To keep what was learned, store δ: a few kilobytes
+# instead of the whole model.
+#
+# Let us take one step ourselves, on a copy without *dropout* (switching off random parts of the network while
+# training), so that it comes out the same each time.
+
+# %%
+calm = load_model("bert", task, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+prepare(calm, "qkv", seed=0)
+deltas = {term: bias.deltas() for term, bias in find_biases(calm).items()}  # {term: L × (d,)}
+
+few = task.train.select(range(16))
+batch = load_tokenizer(calm)(list(few["sentence"]), padding=True, return_tensors="pt")
+batch["labels"] = torch.tensor(few["label"])
+for name, tensor in batch.items():
+    print(f"{name:<15}{tuple(tensor.shape)}")
+
+# %% [markdown]
+# Sixteen sentences, cut into tokens and padded to the longest. Now forward: for each sentence the model gives two
+# **logits**, one a class, any two numbers; the larger one wins. The **loss** (cross-entropy) is the mean of −log p,
+# where p is the probability given to the right class.
+#
+# **Predict:** an untrained head answers like a coin. What is −log ½?
+
+# %%
+output = calm(**batch)
+print("logits", tuple(output.logits.shape), "loss", round(output.loss.item(), 3))  # logits (16, 2)
+output.loss.backward()  # fills the gradient of every delta, and of the head
+
+# %% [markdown]
+# −log ½ is 0.693, and the model does about as well as a coin. The backward pass has left a gradient at every delta,
+# though the deltas themselves are still zero:
+
+# %% tags=["nbval-check-output"]
+print("about as good as a coin:", abs(output.loss.item() - 0.693) < 0.15)
+print("the delta is zero, its gradient is not:", not deltas["value"][0].any(), bool(deltas["value"][0].grad.any()))
+
+# %% [markdown]
+# The **gradient** of a delta says, for each of its numbers, how much the loss would change if that number grew.
+#
+# **Predict:** order query, key and value by the length of their gradient. Is any of them close to zero?
+
+# %%
+gradients = pd.DataFrame({term: [delta.grad.norm().item() for delta in deltas[term]] for term in deltas})  # (L, 3)
+show(gradients.rename_axis("layer"), "Length of the gradient of each bias, one batch")
+
+# %% [markdown]
+# A number such as `2e-10` is 0.0000000002, so one column is of quite another kind than the others. As a claim to be
+# tested:
+
+# %% tags=["nbval-check-output"]
+dead = gradients["key"] < 1e-4 * gradients["query"]  # (L,)
+print("key below a ten-thousandth of query, in every layer:", bool(dead.all()))
+
+# %% [markdown]
+# Two things are worth a second look.
+#
+# The **value** gradients are the longest. The value bias enters the layer's output as it is; the query bias only
+# shifts attention a little between words.
+#
+# The **key** gradients are not small, they are *nothing*: what float32, with its seven digits, leaves over when it
+# adds up numbers that cancel. The key bias adds the same amount to all attention logits of a word, and the
+# **softmax** that turns them into weights sees only differences. (Lesson 02 proves it.)  *Nothing the key bias does
+# can change the model's answer*, so nothing pulls on it.
+#
+# Now the step itself. **Adam** (here AdamW without weight decay) divides each number's gradient by its own typical
+# size; its first step is
+#
+# $$\delta_i = -\,\text{lr}\cdot\frac{g_i}{|g_i| + \varepsilon},$$
+#
+# with the learning rate lr and ε = 10⁻⁶.
+#
+# **Predict:** the value gradient is several times longer than the query gradient. How much further will the value
+# bias have moved after one step?
+
+# %%
+trained = [p for p in calm.parameters() if p.requires_grad]
+lr = task.row.learning_rate
+optimizer = torch.optim.AdamW(trained, lr=lr, eps=1e-6, weight_decay=0.0)
+torch.nn.utils.clip_grad_norm_(trained, 1.0)  # the recipe: never let the whole gradient be longer than 1
+optimizer.step()
+
+moved = {term: torch.stack([delta.detach() for delta in deltas[term]]) for term in deltas}  # {term: (L, d)}
+show(pd.DataFrame({term: moved[term].abs().mean(-1) / lr for term in moved}).rename_axis("layer"),
+     "Mean move of a number in the first step, in units of the learning rate")  # fmt: skip
+
+# %% [markdown]
+# No number can move further than lr, since |g| is never more than |g| + ε. And a gradient far below ε moves next to
+# nothing:
+
+# %% tags=["nbval-check-output"]
+print("no number moved by more than lr:", all(bool((move.abs() <= 1.001 * lr).all()) for move in moved.values()))
+print("key stayed where it was, to a hundredth of lr:", bool(moved["key"].abs().mean() < 0.01 * lr))
+
+# %% [markdown]
+# So the value bias has hardly moved further, for all its longer gradient. Adam takes the *size* out; only the sign
+# survives, wherever a gradient is well above ε. The key's gradients are far below ε and stay put. With ε = 10⁻¹² the
+# same rounding noise would become full steps, and a dead key bias would look alive: that is why our recipe, like the
+# authors', says ε = 10⁻⁶ aloud.
+#
+# Equal moves, then. But the score is relative. Lesson 01's formula, on this one step:
+#
+# $$I_l = 1 - \frac{\langle \text{pre}_l, \text{post}_l\rangle}{\max(|\text{pre}_l|^2, |\text{post}_l|^2)}$$
+
+
+# %%
+def score(pre, post):  # (L, d), (L, d) -> (L,)
+    dot = (pre * post).sum(-1)
+    longest = torch.maximum(pre.norm(dim=-1), post.norm(dim=-1))
+    return 1 - dot / longest**2
+
+
+after_one = {term: pre[term] + moved[term].double() for term in pre}  # {term: (L, d)}
+by_hand = {term: score(pre[term], after_one[term]) for term in pre}  # {term: (L,)}
+show(pd.DataFrame(by_hand).rename_axis("layer"), "Importance after one step, by hand")
+
+# %% [markdown]
+# And now the library, on the same sixteen sentences, for one step:
+
+# %%
+from dataclasses import replace
+
+sixteen = replace(task, train=few)
+one_step = probe(calm, sixteen, max_steps=1)
+print(one_step)
+
+# %% [markdown]
+# Another order within the batch changes a sum only in its last digits, so the scores should agree:
+
+# %% tags=["nbval-check-output"]
+ours, theirs = by_hand, one_step.scores()
+print("same scores:", all(torch.allclose(ours[term], theirs[term], rtol=0.01, atol=1e-6) for term in ours))
+
+# %% [markdown]
+# ### Exercise 1: one layer's score
+#
+# `one_step.pre["value"]` and `one_step.post()["value"]` hold all layers, shape (L, d). Write a function that returns
+# the score of **one** layer, as a plain number. `.item()` makes a number of a tensor that holds one.
+
+
+# %% tags=["stub"]
+def layer_score(pre, post, layer):  # (L, d), (L, d), int -> float
+    ...
+
+
+check.l03_layer_score(layer_score)
+
+
+# %% tags=["solution"]
+def layer_score(pre, post, layer):  # (L, d), (L, d), int -> float
+    a, b = pre[layer], post[layer]
+    return (1 - a @ b / torch.maximum(a @ a, b @ b)).item()
+
+
+check.l03_layer_score(layer_score)
+
+# %% [markdown]
+# ## The probe, live
+#
+# One step is a direction, not a journey. The authors' probe for this task takes 1,000 steps: 1,000 sentences, 16
+# times, in batches of 16. We want to sit and watch, so ours takes 150, and makes them longer: five times the authors'
+# learning rate. The rest is their recipe. It takes about half a minute; a bar shows the time left.
+#
+# You may stop it: press ■ in the toolbar (or *Kernel → Interrupt*) when you have seen enough. It then returns what it
+# saw so far, and every cell below works with that.
+#
+# **Predict:** write down the order of the three terms at the end, and by what factor the first beats the second.
+
+# %%
+rate = 5 * lr
+result = probe(model, task, max_steps=150, learning_rate=rate, every=1)
+print(result)
+print(result.counts, "·", f"{result.seconds:.0f} s")
+
+# %% [markdown]
+# What came back holds `pre`, the vectors before, `trajectory`, the deltas at every recorded step, and `losses`. Two
+# things are so on every machine:
+
+# %% tags=["nbval-check-output"]
+print("a loss for every step, a record from step 0 on:", len(result.losses) == result.steps[-1], result.steps[0] == 0)
+sizes = dict(result.ranking(score=magnitude_per_layer))
+print("key moved less than a hundredth of query:", sizes["key"] < 0.01 * sizes["query"])
+
+# %% [markdown]
+# Has it learned anything? A probe that learns nothing moves its biases, too, so look at the loss before you look at
+# any score.
+
+# %%
+show(plots.losses(result))
+
+# %% [markdown]
+# Each dot is a batch of sixteen sentences, so the dots scatter; the line is a running mean. It starts at the coin's
+# 0.69 and should come down, if not by much. If yours stays where it began, trust none of the scores below.
+#
+# Now the scores: a row a layer, a column a term, and at the bottom the mean over layers, by which BEFT chooses.
+
+# %%
+show(result.plot())
+
+# %% [markdown]
+# *Across*, the order of the terms is the same in nearly every row: the choice does not hang on one odd layer. *Down*,
+# the layers differ. The mean counts them all alike, so each has a share in the term's score:
+
+# %%
+share = result.table().drop(index="mean")
+share = 100 * share / share.sum()  # percent of each term's score, by layer
+show(share[["query", "value"]].round(0).astype(int), "Share of each layer in a term's score, in percent")
+show(plots.layers(result))
+
+# %% [markdown]
+# Put this beside the table of lengths at the top. On MiniLM the first layer has the longest value bias, and by far
+# the smallest share; the last has the shortest, and one of the largest. Part of what a score shows was there before.
+#
+# ## Step by step
+#
+# The probe has recorded every step, so we can replay it. Thin lines are single layers, thick ones the mean.
+#
+# **Predict:** every number moves by at most about lr a step, so the distance from the start grows at most in
+# proportion to the steps. The score of a vector that moves *across* its old direction grows with the square of that
+# distance. Will the curve bend up, or flatten out?
+
+# %%
+show(plots.trajectory(result))
+
+# %% [markdown]
+# Both, one after the other. First the value curve climbs steeply. Then it **saturates**: it flattens below 1. A
+# vector that has moved by several times its own length, in some new direction, stands at nearly a right angle to what
+# it was: its score is about 1, and going on adds hardly anything. Layers with short vectors get there first. So a
+# score near 1 says "has left", and not "how far".
+#
+# A second look, with both axes logarithmic: equal factors become equal distances, and small scores show, too.
+
+# %%
+show(plots.trajectory(result, log=True))
+
+# %% [markdown]
+# The gap between value and query is there from the first step. Late in the run it *narrows*: value meets the ceiling
+# while query still climbs. And the key appears far below the two: rounding noise, measured against a tiny vector.
+#
+# ## How short is long enough?
+#
+# If a tenth of the probe makes the same choice, nine tenths were wasted. The record can tell.
+#
+# ### Exercise 2: the shortest probe
+#
+# Write `settles_at(choices)`. It gets the choices after steps 1, 2, 3 … and returns the number of the first step from
+# which on the choice stays what it is at the end. For `["query", "value", "query", "value", "value"]` that is step 4.
+
+
+# %% tags=["stub"]
+def settles_at(choices):  # list of terms, one a step -> step, counted from 1
+    ...
+
+
+check.l03_settles_at(settles_at)
+
+
+# %% tags=["solution"]
+def settles_at(choices):  # list of terms, one a step -> step, counted from 1
+    step = len(choices)
+    while step > 1 and choices[step - 2] == choices[-1]:
+        step -= 1
+    return step
+
+
+check.l03_settles_at(settles_at)
+
+# %% [markdown]
+# Now on the real record, for both rulers you know: importance, and **magnitude** (the mean absolute change of a
+# number, however long the vector was).
+#
+# **Predict:** which of the two settles earlier?
+
+# %%
+for ruler, kind in {"importance": {}, "magnitude": {"score": magnitude_per_layer}}.items():
+    choices = [result.ranking(at, **kind)[0][0] for at in range(1, len(result.steps))]
+    print(f"{ruler}: {choices[-1]} at the end, settled at step {settles_at(choices)} of {len(choices)}")
+
+# %% [markdown]
+# (If it says `None`, do exercise 2 first.) Importance settles within the first few steps. Ten steps would have done.
+# For a short probe, say `max_steps`. Here are three, at the authors' own learning rate, that differ only in the
+# **seed**: another first head, another order of the sentences, other dropout. About 10 s.
+#
+# **Predict:** will the three agree on the choice? On the second digit of the score?
+
+# %%
+short = {f"seed {seed}": probe(model, task, max_steps=10, seed=seed) for seed in (0, 1, 2)}
+show(pd.DataFrame({name: dict(seen.ranking()) for name, seen in short.items()}).T, "Importance after 10 steps")
+print("choices:", {seen.best for seen in short.values()})
+
+# %% [markdown]
+# Look down a column: how far apart are three seeds of the same term? Then across: how far apart are the terms?
+
+# %% tags=["nbval-check-output"]
+print("no two seeds give the same score:", len({dict(seen.ranking())["value"] for seen in short.values()}) == 3)
+
+# %% [markdown]
+# The choice is the same, the digits are not. Report a choice with its number of seeds, and a score with its spread.
+#
+# ## A choice that comes too easily
+#
+# Right from the first step, whatever the seed: should that please you? The first step had seen sixteen sentences, and
+# Adam had moved every number of query and value by about the same amount. What was left to tell them apart? Mostly
+# the table at the top: the value biases are *shorter*.
+#
+# Here a **control** helps: keep the sentences, and shuffle the labels among them. Nothing true of language can be
+# learned from that.
+#
+# **Predict:** on shuffled labels, will the probe choose another term? Will its scores be smaller?
+
+# %%
+shuffle = torch.randperm(len(task.train), generator=torch.Generator().manual_seed(0))
+labels = [task.train[int(i)]["label"] for i in shuffle]
+nonsense = replace(task, train=task.train.remove_columns("label").add_column("label", labels))
+control = probe(model, nonsense, max_steps=10)
+rows = {"real labels": short["seed 0"], "shuffled labels": control}
+show(pd.DataFrame({name: dict(seen.ranking()) for name, seen in rows.items()}).T, "Importance after 10 steps")
+
+# %% [markdown]
+# A clear score is no proof that something was learned. With nonsense for labels, the short probe makes the same
+# choice, with scores of the same size. So it tells you something about the *pretrained model* (which term is easily
+# turned), and not yet about your *task*. Whether that is a good reason to choose, only tuning can show.
+#
+# ### RTE, a warning from the measurements
+#
+# The paper's first table is on RTE (does one sentence follow from another?), which is nearly out of reach for a model
+# as small as MiniLM. This cell reads what was measured on the real data.
+
+# %%
+from beft_lib.experiments import read_rows, summary
+from beft_lib.runtime import data_folder
+
+measured = [row for row in read_rows(data_folder() / "results" / "real_minilm.json") if row["task"] == "rte"]
+if measured:
+    show(summary(measured)[["method", "score", "seeds", "seconds", "trained"]], "RTE, real data, accuracy by method")
+    scores = {f"seed {row['seed']}": row["importance"] for row in measured if "importance" in row}
+    show(pd.DataFrame(scores).T, "RTE, importance with all biases trained")
+
+# %% [markdown]
+# Guessing gets one half right. Compare the accuracies with that, and then see how clear the scores are. Always show
+# performance next to the score.
+#
+# ### Quick question
+#
+# *A colleague probes for five steps, gets value 0.006 and query 0.0006, and says: "The value bias is ten times as
+# important for our task." What do you answer?*
+#
+# <details><summary>A. Right: ten times the score, ten times the importance.</summary>No. After five steps of Adam
+# both have moved equally far. The factor says above all that the query vectors are longer.</details>
+#
+# <details><summary>B. Probe on shuffled labels as well, and tune both, before you speak of the task.</summary>Yes.
+# The control says how much of the score comes from the labels, and tuning says what the choice is worth.</details>
+#
+# <details><summary>C. Five steps are too few; a hundred would give the right number.</summary>More steps help against
+# noise, but the score stays relative to the length before.</details>
+#
+# ## Importance against magnitude
+#
+# **Predict:** magnitude does not divide by the vector's length. On the same record, which term does it put first?
+
+# %%
+show(plots.scores_heatmap(result.table(magnitude_per_layer), label="magnitude"))
+rulers = {"importance": dict(result.ranking()), "magnitude": dict(result.ranking(score=magnitude_per_layer))}
+show(pd.DataFrame(rulers).T, "Two rulers on one probe")
+
+# %% [markdown]
+# The two need not agree. Where query and value have moved equally far, magnitude has little to go by. Lesson 04 asks
+# which ruler picks the term that really does best.
+#
+# ### Exercise 3: ten times the learning rate
+#
+# **Predict:** with ten times the authors' learning rate, twenty steps take every bias about ten times as far, and the
+# magnitude grows about tenfold. The importance of the leading term, still far below 1, grows
+#
+# - `"a"`: about ten times,
+# - `"b"`: by more than ten, and by less than a hundred times,
+# - `"c"`: not at all, since it is relative.
+
+# %% tags=["stub"]
+my_prediction = ...  # "a", "b" or "c"
+check.l03_ten_times(my_prediction)
+
+# %% tags=["solution"]
+my_prediction = "b"
+check.l03_ten_times(my_prediction)
+
+# %% [markdown]
+# Then try it (about 10 s).
+
+# %%
+slow = probe(model, task, max_steps=20)  # at the authors' rate
+fast = probe(model, task, max_steps=20, learning_rate=10 * lr)
+grown = {
+    "importance": fast.table().loc["mean"] / slow.table().loc["mean"],
+    "magnitude": fast.table(magnitude_per_layer).loc["mean"] / slow.table(magnitude_per_layer).loc["mean"],
+}
+show(pd.DataFrame(grown).T[["query", "value"]], "Ten times the learning rate: by what factor the scores grow")
+
+# %% [markdown]
+# A move has two parts. The part *along* the old vector changes its length, and enters the score in proportion. The
+# part *across* it turns the vector, and enters as the square: ten times the turn, a hundred times the score, while
+# the angle is small. Real moves have both. So scores from different learning rates or lengths cannot be compared.
+# Compare terms within one probe.
+#
+# ### Exercise 4: explain the key
+#
+# The key bias has hardly moved. Which explanation holds? Give its letter.
+#
+# - `"a"`: The key biases are short, so their gradients are small, too.
+# - `"b"`: A key bias adds the same number to all attention logits of a word; softmax ignores that.
+# - `"c"`: The learning rate is too small for the key; with a hundred times as much it would learn.
+# - `"d"`: The task does not need the keys. On another task the key bias would be chosen.
+
+# %% tags=["stub"]
+my_reason = ...
+check.l03_key(my_reason)
+
+# %% tags=["solution"]
+my_reason = "b"
+check.l03_key(my_reason)
+
+# %% [markdown]
+# ## Tune the choice, and only that
+#
+# The probe's model is thrown away. `fine_tune` starts from the pretrained model again, with every delta at zero and a
+# fresh head, and trains the chosen term only. For comparison we tune the **head only**, no bias at all. Both take
+# about a minute together.
+#
+# **Predict:** the chosen term with the head, against the head alone: how many points of accuracy apart?
+
+# %%
+chosen = fine_tune(model, task, method=result.best, max_steps=150, learning_rate=rate)
+head = fine_tune(model, task, method="head", max_steps=150, learning_rate=rate)
+show(plots.losses({result.best: chosen, "head": head}))
+show(plots.runs([chosen, head], chance=0.5))
+
+# %% [markdown]
+# Both runs had the same first head and the same batches, so their losses begin together, and what parts the lines
+# later is the doing of the bias. The second picture shows how much of that carries over to sentences the model has
+# never seen.
+#
+# How much of the difference is luck? With n sentences and an accuracy p, the **standard error** of p, which is how
+# far it would typically be off with other sentences of the same kind, is
+#
+# $$\text{se}(p) = \sqrt{\frac{p\,(1-p)}{n}}.$$
+
+# %%
+n = len(task.validation)
+for run in (chosen, head):
+    error = (run.score * (1 - run.score) / n) ** 0.5
+    print(f"{run.method:<6} {run.score:.3f} ± {error:.3f} (one standard error, {n} sentences)")
+
+# %% [markdown]
+# With two hundred sentences and an accuracy around 0.6, one standard error is more than three points. A gap of five
+# points between two such numbers is a hint, not a finding. And this is *one* seed. Lesson 05 runs several, and puts
+# an interval on every row.
+#
+# ### Quick question
+#
+# *Why is "head only" in the table at all?*
+#
+# <details><summary>A. Because it is the cheapest method.</summary>It is cheap, but that is not why. It is the zero
+# point.</details>
+#
+# <details><summary>B. Because every method trains the head; only the difference to this row is due to the
+# bias.</summary>Yes. And since the key bias can do nothing, "key" must come out like it.</details>
+#
+#
+#
+# ## Recap
+#
+# - A **probe** trains query, key and value bias together, as deltas on a frozen model, and scores how far each has
+#   moved.
+# - Adam evens out the size of the moves. What parts the terms is the direction, and how long the vectors were before.
+# - The choice settles within a few steps and hardly depends on the seed; the digits of the score do.
+# - A clear score is not learning: look at the loss, run a control with shuffled labels, show performance beside the
+#   score.
+# - The key bias stays put, because softmax cancels it. "Key" is "head only" under another name.
+#
+# ## Where next
+#
+# - **04 Magnitude and Fisher:** three rulers on one run, what each cannot see, and which picks the best term.
+# - **05 BEFT on BERT:** the chosen term against all biases and full fine-tuning, with several seeds.
+# - To try now: `load_task("cola")` or `load_task("rte")` at the top, then *Run all*. Does the choice change? Does the
+#   loss fall?
