@@ -1,0 +1,109 @@
+"""The model card of a pocket model: what it is, how it was made, how good it is, with the loss curve as an SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..files import write_text_whole
+
+FAMILY = {
+    "bert": ("BertForPreTraining", "masked tokens and next segment, as BERT was", "[CLS] A [SEP] B [SEP]"),
+    "roberta": ("RobertaForMaskedLM", "masked tokens", "<s> A </s></s> B </s>"),
+    "opt": ("OPTForCausalLM", "next token; whole texts packed into rows of 256", "</s> text"),
+    "llama": ("LlamaForCausalLM", "next token; rotary positions, no biases", "<s> text"),
+}
+
+
+_ABOUT = (
+    "A small `{}` that knows one thing, the pocket world of this course: {:,} parameters, pretrained on this course's "
+    "own grammar ({}; a text is read as `{}`). It is for learning and for tests. It knows no English beyond that world."
+)
+
+
+def write_card(folder: Path, record: Mapping[str, Any], figures: Mapping[str, Any] | None = None) -> Path:
+    """``README.md`` and ``loss.svg`` in the model's folder, from the record of its pretraining and its figures."""
+    write_text_whole(folder / "loss.svg", loss_curve(record["log"]))
+    return write_text_whole(folder / "README.md", _card(record, figures or {}))
+
+
+def _card(record: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
+    recipe = record["recipe"]
+    name, (architecture, objective, frame) = recipe["name"], FAMILY[recipe["style"]]
+    losses = [entry["eval_loss"] for entry in record["log"] if "eval_loss" in entry]
+    lines = [
+        "---",
+        "license: mit",
+        "language: en",
+        "tags: [beft, pocket, synthetic]",
+        "---",
+        f"# {name}",
+        "",
+        _ABOUT.format(architecture, record["parameters"], objective, frame),
+        "",
+        f"Made by `python -m beft_lib pocket build --model {name}`.",
+        "",
+        "![loss](loss.svg)",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| texts | {recipe['texts']:,}, each seen once ({record['train_tokens']:,} tokens) |",
+        f"| corpus seed | `train/{recipe['seed']}`; validation: `validation`, {recipe['validation_texts']:,} texts |",
+        f"| schedule | AdamW, peak {recipe['learning_rate']:g}, 5 % warm-up, linear to 0; batch {recipe['batch']} |",
+        f"| time | {record['seconds'] / 60:.0f} minutes on {record['machine']} |",
+        f"| versions | {', '.join(f'{k} {v}' for k, v in record['versions'].items())} |",
+        f"| validation loss, last | {losses[-1]:.4f} (Trainer's) |" if losses else "| validation loss | none |",
+    ]
+    lines += ["", "## Measured", "", *figures_table(figures)] if figures else ["", "Not measured: a smoke build."]
+    return "\n".join(lines) + "\n"
+
+
+def figures_table(figures: Mapping[str, Any]) -> list[str]:
+    """One table a figure: a mapping of numbers, or a list of rows."""
+    lines: list[str] = []
+    for title, found in figures.items():
+        lines += [f"### {title}", ""]
+        content = found
+        if isinstance(found, Mapping):
+            content = [
+                {"": key, **(value if isinstance(value, Mapping) else {"value": value})} for key, value in found.items()
+            ]
+        lines += [*_table(content), ""]
+    return lines
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    heads = list(rows[0])
+    cells = [[_number(row.get(head, "")) for head in heads] for row in rows]
+    return [f"| {' | '.join(row)} |" for row in [heads, ["---"] * len(heads), *cells]]
+
+
+def _number(value: Any) -> str:
+    return f"{value:.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+
+
+def loss_curve(log: Sequence[Mapping[str, Any]], width: int = 640, height: int = 300) -> str:
+    """Training loss (line) and validation loss (dots) over steps, as a small SVG."""
+    train = [(entry["step"], entry["loss"]) for entry in log if "loss" in entry]
+    held = [(entry["step"], entry["eval_loss"]) for entry in log if "eval_loss" in entry]
+    points = train + held
+    last, top = max((s for s, _ in points), default=1), max((v for _, v in points), default=1.0)
+
+    def at(step: float, value: float) -> tuple[float, float]:
+        return round(50 + (width - 70) * step / last, 1), round(height - 35 - (height - 55) * value / top, 1)
+
+    line = " ".join(f"{x},{y}" for x, y in (at(*p) for p in train))
+    dots = "".join(f'<circle cx="{x}" cy="{y}" r="3" fill="#c33"/>' for x, y in (at(*p) for p in held))
+    ticks = "".join(
+        f'<text x="44" y="{at(0, v)[1] + 4}" text-anchor="end">{v:.2f}</text>'
+        f'<line x1="50" x2="{width - 20}" y1="{at(0, v)[1]}" y2="{at(0, v)[1]}" stroke="#ddd"/>'
+        for v in (top * i / 4 for i in range(5))
+    )
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif" '
+        f'font-size="11"><rect width="100%" height="100%" fill="white"/>{ticks}'
+        f'<polyline points="{line}" fill="none" stroke="#36c"/>{dots}'
+        f'<text x="{width - 20}" y="{height - 10}" text-anchor="end">step {last:,}; '
+        "line: training loss, dots: validation loss</text></svg>\n"
+    )

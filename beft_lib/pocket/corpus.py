@@ -1,0 +1,113 @@
+"""The pocket corpus as rows of ids, ready for a Trainer."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch.utils.data import Dataset
+
+from .texts import texts
+from .tokenizer import STYLES, encode, vocabulary
+
+Row = dict[str, Any]
+
+
+class Rows(Dataset):  # type: ignore[type-arg]
+    """Rows in memory; ``text_tokens`` and ``nats`` are what they hold, for comparison with a loss."""
+
+    def __init__(self, rows: list[Row], text_tokens: int, nats: float):
+        self.rows, self.text_tokens, self.nats = rows, text_tokens, nats
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Row:
+        return self.rows[index]
+
+
+def make_rows(style: str, seed: str, n_texts: int) -> Rows:
+    """n texts of the corpus ``seed`` as rows for one family of models."""
+    ids = vocabulary(style)
+    encoded, nats = [], 0.0
+    for text, information in texts(seed, n_texts):
+        encoded.append(encode(text, ids))
+        nats += information
+    order = random.Random(f"{seed}/rows")
+    rows = _PACK[style](encoded, ids, order, STYLES[style].positions)
+    return Rows(rows, sum(map(len, encoded)), nats)
+
+
+def _bert(encoded: Sequence[list[int]], ids: dict[str, int], order: random.Random, longest: int) -> list[Row]:
+    """One text a row, as BERT was pretrained: two segments, and whether the second is the text's own.
+
+    A fifth stay in one piece (no question asked); half are cut between two sentences; the rest end in another text.
+    """
+    cls, sep, ends = ids["[CLS]"], ids["[SEP]"], {ids["."], ids["?"]}
+    cuts = [[i + 1 for i, token in enumerate(text[:-1]) if token in ends] for text in encoded]
+    rows = []
+    for i, text in enumerate(encoded):
+        draw, one, two, own = order.random(), text, [], -100
+        if cuts[i] and draw >= 0.2:
+            cut = cuts[i][int(order.random() * len(cuts[i]))]
+            one, two, own = text[:cut], text[cut:], 0  # BertForPreTraining: 0 is the real next segment
+            j = (i + 1) % len(encoded)
+            if draw >= 0.7 and cuts[j]:
+                other = encoded[j][cuts[j][int(order.random() * len(cuts[j]))] :]
+                if len(one) + len(other) + 3 <= longest:
+                    two, own = other, 1
+        tail = [*two, sep] if two else []
+        rows.append(
+            {
+                "input_ids": [cls, *one, sep, *tail],
+                "token_type_ids": [0] * (len(one) + 2) + [1] * len(tail),
+                "next_sentence_label": own,
+            }
+        )
+    return rows
+
+
+def _roberta(encoded: Sequence[list[int]], ids: dict[str, int], order: random.Random, longest: int) -> list[Row]:
+    """One text a row; half of them in two pieces, framed like a pair, so that ``</s></s>`` is no news to the tasks."""
+    start, end, ends = ids["<s>"], ids["</s>"], {ids["."], ids["?"], ids["\n"]}
+    rows = []
+    for text in encoded:
+        cuts = [i + 1 for i, token in enumerate(text[:-1]) if token in ends]
+        middle: list[int] = []
+        cut = len(text)
+        if cuts and order.random() < 0.5 and len(text) + 4 <= longest:
+            cut, middle = cuts[int(order.random() * len(cuts))], [end, end]
+        rows.append({"input_ids": [start, *text[:cut], *middle, *text[cut:], end]})
+    return rows
+
+
+def _causal(opening: str, closing: str | None) -> Callable[..., list[Row]]:
+    """Whole texts packed into rows, each after its opening token; a row closes with the token that ends a text."""
+
+    def pack(encoded: Sequence[list[int]], ids: dict[str, int], order: random.Random, longest: int) -> list[Row]:
+        first, last = ids[opening], [] if closing is None else [ids[closing]]
+        framed = [[first, *text, *last] for text in encoded]
+        spare = 0 if last else 1  # room for the closing token of the last text
+        rows: list[list[int]] = []
+        bins: list[list[int]] = []
+        for text in framed:  # best fit into a few open rows: hardly anything is padding
+            fits = [b for b in bins if len(b) + len(text) + spare <= longest]
+            if fits:
+                max(fits, key=len).extend(text)
+                continue
+            if len(bins) == 32:
+                fullest = max(range(len(bins)), key=lambda i: len(bins[i]))
+                rows.append(bins.pop(fullest))
+            bins.append(list(text))
+        return [{"input_ids": row + ([] if last else [first])} for row in rows + bins]
+
+    return pack
+
+
+_PACK: dict[str, Callable[..., list[Row]]] = {
+    "bert": _bert,
+    "roberta": _roberta,
+    "opt": _causal("</s>", None),  # </s> both opens and ends, as in OPT
+    "llama": _causal("<s>", "</s>"),
+}

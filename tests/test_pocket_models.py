@@ -1,0 +1,207 @@
+"""The pocket tokenizers, the rows that models are pretrained on, the smoke build, and the models that ship."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+)
+
+from beft_lib.errors import UnknownName
+from beft_lib.pocket import build as building
+from beft_lib.pocket import measure, tasks
+from beft_lib.pocket.card import figures_table, loss_curve
+from beft_lib.pocket.corpus import make_rows
+from beft_lib.pocket.pretrain import RECIPES
+from beft_lib.pocket.sentences import render
+from beft_lib.pocket.texts import KINDS, texts
+from beft_lib.pocket.tokenizer import STYLES, encode, make_tokenizer, vocabulary
+
+MODELS = Path(__file__).parent.parent / "data" / "models"
+SHIPPED = sorted(folder for folder in MODELS.glob("pocket-*") if (folder / "pretraining.json").is_file())
+
+
+# --- tokenizers ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_the_tokenizer_undoes_render_and_knows_every_word(style):
+    tokenizer, ids = make_tokenizer(style), vocabulary(style)
+    for text, _ in texts("fresh", 1500):
+        read = tokenizer(render(text), add_special_tokens=False)["input_ids"]
+        assert read == encode(text, ids)
+        assert len(read) == len([t for t in text.split(" ") if t != "\n" or "\n" in ids])
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_strange_input_is_spelt_and_never_raises(style):
+    tokenizer = make_tokenizer(style)
+    for text in ("", "zebra", "Zürich, 1234!", "日本 ½", "x" * 300):
+        ids = tokenizer(text)["input_ids"]
+        assert all(0 <= i < len(tokenizer) for i in ids)
+    assert tokenizer.unk_token_id not in tokenizer("zebra 42")["input_ids"]
+    assert tokenizer("Anna")["input_ids"] == tokenizer("anna")["input_ids"]
+
+
+def test_special_tokens_stand_where_each_family_has_them():
+    bert, roberta, opt = (make_tokenizer(s) for s in ("bert", "roberta", "opt"))
+    assert bert.convert_ids_to_tokens(bert("a", "the")["input_ids"]) == ["[CLS]", "a", "[SEP]", "the", "[SEP]"]
+    assert bert("a", "the")["token_type_ids"] == [0, 0, 0, 1, 1]
+    assert roberta.convert_ids_to_tokens(roberta("a", "the")["input_ids"]) == [
+        "<s>",
+        "a",
+        "</s>",
+        "</s>",
+        "the",
+        "</s>",
+    ]
+    assert opt("a")["input_ids"][0] == opt.bos_token_id == opt.eos_token_id == 2 and opt.pad_token_id == 1
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_a_saved_tokenizer_is_the_same(style, tmp_path):
+    make_tokenizer(style).save_pretrained(tmp_path)
+    text = ("Anna is in the hall.\nYes", '"Ben" has 3 pears.')
+    assert AutoTokenizer.from_pretrained(tmp_path)(*text) == make_tokenizer(style)(*text)
+
+
+# --- rows ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_rows_fit_and_are_reproducible(style):
+    rows, again = make_rows(style, "rows", 300), make_rows(style, "rows", 300)
+    assert rows.rows == again.rows and rows.nats == again.nats
+    assert max(len(row["input_ids"]) for row in rows.rows) <= STYLES[style].positions
+
+
+def test_bert_rows_ask_whether_the_second_segment_follows():
+    rows = make_rows("bert", "rows", 2000).rows
+    counts = [sum(row["next_sentence_label"] == label for row in rows) / len(rows) for label in (-100, 0, 1)]
+    assert counts[0] == pytest.approx(0.2, abs=0.04) and counts[1] == pytest.approx(0.5, abs=0.05)
+    assert all(len(row["input_ids"]) == len(row["token_type_ids"]) for row in rows)
+
+
+@pytest.mark.parametrize("style", ["opt", "llama"])
+def test_packing_keeps_every_text_whole_and_wastes_little(style):
+    ids = vocabulary(style)
+    rows = make_rows(style, "pack", 400)
+    first, last = (ids["</s>"], None) if style == "opt" else (ids["<s>"], ids["</s>"])
+    found = []
+    for row in rows.rows:
+        parts, current = [], None
+        for token in row["input_ids"]:
+            if token == first:
+                parts.append(current := [])
+            elif token != last:
+                current.append(token)
+        found += [tuple(p) for p in parts if p]
+    assert sorted(found) == sorted(tuple(encode(text, ids)) for text, _ in texts("pack", 400))
+    assert sum(len(row["input_ids"]) for row in rows.rows) > 0.9 * 256 * (len(rows) - 8)
+
+
+# --- building --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory) -> dict[str, Path]:
+    """Every model, built in a minute's fashion."""
+    to = tmp_path_factory.mktemp("smoke")
+    return {folder.name: folder for folder in building.build(to, list(RECIPES), smoke=True)}
+
+
+def test_smoke_build_makes_everything(smoke):
+    assert list(smoke) == list(RECIPES)
+    to = smoke["pocket-opt"].parent.parent
+    assert len(list((to / "pocket").glob("*/*"))) == 2 * len(tasks.TASKS)
+    for folder in smoke.values():
+        assert (folder / "model.safetensors").stat().st_size <= 6_000_000
+        assert "Not measured" in (folder / "README.md").read_text(encoding="utf-8")
+    lines: list[str] = []
+    assert building.build(to, ["pocket-opt"], smoke=True, log=lines.append) == []
+    assert "finished before" in lines[-1]
+
+
+def test_a_build_is_the_same_twice(smoke, tmp_path):
+    again = building.build(tmp_path, ["pocket-opt"], smoke=True)[0]
+    assert (again / "model.safetensors").read_bytes() == (smoke["pocket-opt"] / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_model_loads_for_classification_and_only_llama_lacks_biases(name, smoke):
+    model = AutoModelForSequenceClassification.from_pretrained(smoke[name], num_labels=2, dtype=torch.float32)
+    biases = [n for n, _ in model.named_parameters() if n.endswith(("query.bias", "q_proj.bias", "v_proj.bias"))]
+    assert bool(biases) == (name != "pocket-llama")
+    assert 1_000_000 <= model.num_parameters() <= 3_000_000
+
+
+def test_figures_of_an_untaught_model_are_far_from_the_best(smoke):
+    table = measure.causal_loss(smoke["pocket-opt"], "opt", n=2)
+    both = measure.overall(table)
+    assert set(table) == set(KINDS) and both["loss"] > 3 > 1 > both["entropy"]
+    assert 0 <= measure.zero_shot(smoke["pocket-llama"], "llama", "rte", n=3, shots=1) <= 100
+    assert 0 <= measure.zero_shot(smoke["pocket-opt"], "opt", "squad", n=2) <= 100
+    for name in ("bert", "roberta"):
+        found = measure.masked_accuracy(smoke[f"pocket-{name}"], name, n=2)
+        assert found["accuracy"] < found["best accuracy"] <= 1
+
+
+def test_headroom_is_measured_through_the_library(smoke):
+    runs = [("value", 16, 1.0), ("full", 16, 1.0)]
+    rows = measure.headroom(smoke["pocket-roberta"], "roberta", ["cb"], runs)
+    rows += measure.headroom(smoke["pocket-roberta"], "roberta", ["cb"], runs[1:], scratch=True)
+    assert [row["method"] for row in rows] == ["value", "full", "full"]
+    lines = figures_table({"Tuned": rows})
+    assert len(lines) == 2 + 2 + 3 + 1 and lines[2].startswith("| task | method |")
+
+
+def test_an_interrupted_build_goes_on_to_the_same_model(smoke, tmp_path):
+    assert building.build(tmp_path / "parts", ["pocket-bert"], smoke=True, minutes=0.0) == []  # one step, a checkpoint
+    assert not (tmp_path / "parts" / "models" / "pocket-bert" / "pretraining.json").exists()
+    lines: list[str] = []
+    sittings = 1
+    while not (done := building.build(tmp_path / "parts", ["pocket-bert"], smoke=True, minutes=0.0, log=lines.append)):
+        sittings += 1
+    assert sittings > 1 and any("stopped at step 2 of" in line for line in lines)
+    assert (done[0] / "model.safetensors").read_bytes() == (smoke["pocket-bert"] / "model.safetensors").read_bytes()
+
+
+def test_unknown_models_are_refused_by_name():
+    with pytest.raises(UnknownName, match="pocket-bert"):
+        building._wanted(["pocket-brt"])
+    assert building._wanted(["none"]) == [] and building._wanted(None) == list(RECIPES)
+
+
+def test_the_loss_curve_is_an_svg_with_every_point():
+    svg = loss_curve([{"step": 1, "loss": 3.0}, {"step": 2, "loss": 2.0}, {"step": 2, "eval_loss": 1.5}])
+    assert svg.startswith("<svg") and svg.count("<circle") == 1
+
+
+# --- what ships ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("folder", SHIPPED, ids=lambda folder: folder.name)
+def test_a_shipped_model_is_whole_small_and_has_learned(folder):
+    record = json.loads((folder / "pretraining.json").read_text(encoding="utf-8"))
+    assert (folder / "model.safetensors").stat().st_size <= 6_000_000
+    assert 1_000_000 <= record["parameters"] <= 3_000_000
+    assert (folder / "README.md").is_file() and (folder / "loss.svg").is_file()
+    style, tokenizer = record["recipe"]["style"], AutoTokenizer.from_pretrained(folder)
+    assert tokenizer.get_vocab() == make_tokenizer(style).get_vocab()
+    text = "The music was lovely. Anna loved the story. It was"
+    if STYLES[style].roles.get("mask_token"):
+        model, text = AutoModelForMaskedLM.from_pretrained(folder), f"{text} {tokenizer.mask_token}."
+    else:
+        model = AutoModelForCausalLM.from_pretrained(folder)
+    inputs = tokenizer(text, return_tensors="pt")
+    at = (inputs["input_ids"][0] == tokenizer.mask_token_id).nonzero()[0, 0] if tokenizer.mask_token else -1
+    logits = model.eval()(**inputs).logits[0, at]
+    great, terrible = (tokenizer.convert_tokens_to_ids(word) for word in ("great", "terrible"))
+    assert logits[great] > logits[terrible] + 1 and logits.argmax() == great
