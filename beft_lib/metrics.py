@@ -31,8 +31,8 @@ def _correlation(function: Callable[..., Any]) -> Callable[[ArrayLike, ArrayLike
 
 METRICS: dict[str, Callable[[Any, Any], float]] = {
     "accuracy": sk.accuracy_score,
-    "f1": lambda y, p: sk.f1_score(y, p, zero_division=0.0),
-    "macro_f1": lambda y, p: sk.f1_score(y, p, average="macro", zero_division=0.0),
+    "f1": lambda y, p: sk.f1_score(y, p, zero_division=0.0),  # type: ignore[arg-type]
+    "macro_f1": lambda y, p: sk.f1_score(y, p, average="macro", zero_division=0.0),  # type: ignore[arg-type]
     "matthews": sk.matthews_corrcoef,
     "pearson": _correlation(stats.pearsonr),
     "spearman": _correlation(stats.spearmanr),

@@ -1,0 +1,261 @@
+"""Grids: nothing done twice, nothing finished lost to Ctrl-C or kill -9, nothing overwritten; tables and intervals."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+from scipy import stats
+
+from beft_lib import experiments
+from beft_lib.errors import DataError, UnknownName
+from beft_lib.experiments import KEY, Grid, interval, read_rows, run_grid, summary, table
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tiny.save(tmp_path_factory.mktemp("bert"))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return tiny.write_task(tmp_path_factory.mktemp("task"))
+
+
+@pytest.fixture
+def grid(folder, data):
+    return Grid(str(folder), ["sst2"], ["value", "query", "all_biases"], [0, 1], data, 32, {"epochs": 1})
+
+
+@pytest.fixture
+def started(monkeypatch) -> Iterator[list[tuple[str, int]]]:
+    """Every run that is started, real but counted: [(method, seed), …]."""
+    seen: list[tuple[str, int]] = []
+    fine_tune, probe = experiments.fine_tune, experiments.probe
+
+    def counted(model: Any, task: Any, method: str, **options: Any) -> Any:
+        seen.append((method, options["seed"]))
+        return fine_tune(model, task, method, **options)
+
+    def counted_probe(model: Any, task: Any, **options: Any) -> Any:
+        seen.append(("all_biases", options["seed"]))
+        return probe(model, task, **options)
+
+    monkeypatch.setattr(experiments, "fine_tune", counted)
+    monkeypatch.setattr(experiments, "probe", counted_probe)
+    yield seen
+
+
+EVERY = [(method, seed) for seed in (0, 1) for method in ("value", "query", "all_biases")]
+
+
+def kinds(rows: list[dict[str, Any]]) -> list[tuple[str, int]]:
+    return [(row["method"], row["seed"]) for row in rows]
+
+
+def test_every_run_is_a_row_and_is_there_at_once(grid, started, tmp_path):
+    out = tmp_path / "new" / "results.json"
+    yielded = []
+    for row in run_grid(grid, out):
+        yielded.append(row)
+        assert read_rows(out) == json.loads(json.dumps(yielded))  # stored before it is handed out
+    assert kinds(yielded) == started == EVERY and len(grid) == 6
+    row = yielded[0]
+    assert set(KEY) <= set(row)
+    assert (row["model"], row["n_train"], row["changes"]) == (grid.model, 32, {"epochs": 1})
+    assert row["score"] == row["metric_accuracy"] and row["steps"] == 2 and row["parameters_method"] == 2 * 32
+    assert row["machine"]["torch"] and row["finished"].endswith("Z") and "commit" in row
+    assert not Path(row["source"]).is_absolute()  # results files travel
+    probed = yielded[2]
+    assert set(probed["importance"]) == set(probed["magnitude"]) == {"query", "key", "value"}
+    assert all(0 <= score <= 2 for score in probed["importance"].values())
+    assert list(tmp_path.rglob("*.part")) == []
+
+
+def test_nothing_is_done_twice(grid, started, tmp_path, folder, data):
+    out = tmp_path / "results.json"
+    few = Grid(grid.model, ["sst2"], ["value"], [0], data, 32, {"epochs": 1})
+    assert len(list(run_grid(few, out))) == 1
+    before = out.read_bytes()
+    assert list(run_grid(few, out)) == [] and out.read_bytes() == before
+    # the same run spelled otherwise: a path, a whole number of epochs as a float, a method given twice
+    spelled = Grid(folder, ["sst2"], ["value", "value"], [0, 0], str(data), 32, {"epochs": 1.0})
+    assert list(run_grid(spelled, out)) == []
+    more = Grid(grid.model, ["sst2"], ["value", "query", "query"], [0], data, 32, {"epochs": 1})
+    assert kinds(list(run_grid(more, out))) == [("query", 0)]
+    assert started == [("value", 0), ("query", 0)] and kinds(read_rows(out)) == started
+
+
+@pytest.mark.parametrize(
+    "change", [{"changes": {"epochs": 1, "learning_rate": 1e-2}}, {"changes": None}, {"n_train": 31}, {"seeds": [2]}]
+)
+def test_another_recipe_or_size_is_another_run(change, grid, monkeypatch, tmp_path):
+    out = tmp_path / "results.json"
+    fast = SimpleNamespace(row=lambda: {"metric": "accuracy", "score": 0.5})
+    monkeypatch.setattr(experiments, "fine_tune", lambda *a, **k: fast)
+    base = {"model": grid.model, "tasks": ["sst2"], "methods": ["value"], "seeds": [0], "data": grid.data}
+    base.update(n_train=32, changes={"epochs": 1})
+    assert len(list(run_grid(Grid(**base), out))) == 1
+    assert len(list(run_grid(Grid(**{**base, **change}), out))) == 1 and len(read_rows(out)) == 2
+
+
+@pytest.mark.parametrize("where", ["fine_tune", "probe"])
+def test_ctrl_c_keeps_what_is_finished_and_the_next_call_goes_on(where, grid, started, monkeypatch, tmp_path):
+    """Also in the middle of a probe, which by itself would hand back the half that it saw."""
+    import beft_lib.probing as probing
+
+    out = tmp_path / "results.json"
+    with monkeypatch.context() as patch:
+        if where == "fine_tune":
+            real = experiments.fine_tune
+
+            def stop(model, task, method, **options):
+                if method == "query":
+                    raise KeyboardInterrupt
+                return real(model, task, method, **options)
+
+            patch.setattr(experiments, "fine_tune", stop)
+        else:
+
+            class Stop(probing._Record):
+                def on_step_end(self, *args, **kwargs):
+                    raise KeyboardInterrupt
+
+            patch.setattr(probing, "_Record", Stop)
+        with pytest.raises(KeyboardInterrupt):
+            list(run_grid(grid, out))
+    finished = ["value"] if where == "fine_tune" else ["value", "query"]
+    assert kinds(read_rows(out)) == [(method, 0) for method in finished]
+    kept = read_rows(out)
+    started.clear()
+    rest = list(run_grid(grid, out))
+    assert kinds(rest) == started == EVERY[len(finished) :]
+    assert read_rows(out)[: len(finished)] == kept and kinds(read_rows(out)) == EVERY
+
+
+KILLED = """
+import os, sys
+from beft_lib import experiments
+real = experiments.write_text_whole
+def write(path, text):
+    if text.count('"finished"') == 2:
+        os.kill(os.getpid(), 9)  # after the second run, before it is stored
+    return real(path, text)
+experiments.write_text_whole = write
+grid = experiments.Grid({folder!r}, ["sst2"], ["value", "query"], [0], {data!r}, 32, {{"epochs": 1}})
+list(experiments.run_grid(grid, {out!r}))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is POSIX")
+def test_killed_it_goes_on_to_the_same_numbers(folder, data, started, tmp_path):
+    out, whole = tmp_path / "killed.json", tmp_path / "whole.json"
+    code = KILLED.format(folder=str(folder), data=str(data), out=str(out))
+    environment = {**os.environ, "PYTHONPATH": str(Path(experiments.__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, encoding="utf-8", check=False
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert kinds(read_rows(out)) == [("value", 0)] and [p.name for p in tmp_path.iterdir()] == ["killed.json"]
+    grid = Grid(str(folder), ["sst2"], ["value", "query"], [0], str(data), 32, {"epochs": 1})
+    list(run_grid(grid, out))
+    assert started == [("query", 0)]
+    list(run_grid(grid, whole))
+    numbers = ("task", "method", "seed", "score", "steps", "parameters_method", "parameters_head")
+    resumed, uninterrupted = ([[row[name] for name in numbers] for row in read_rows(path)] for path in (out, whole))
+    assert resumed == uninterrupted
+
+
+def test_an_unknown_name_stops_before_anything_starts(grid, started, tmp_path):
+    out = tmp_path / "results.json"
+    for wrong, told in ((["value", "values"], "method 'values'"), (["value"], "task 'rt'")):
+        tasks = ["sst2", "rt"] if "task" in told else ["sst2"]
+        with pytest.raises(UnknownName, match=rf"Unknown {told}"):
+            next(run_grid(Grid(grid.model, tasks, wrong, [0], grid.data, 32), out))
+    assert started == [] and not out.exists()
+
+
+# Results files
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b'{"rows": [{"task": "rte"', b"[]", b'{"rows": 5}', b'{"rows": {}}', b'{"rows": [1]}', b"{}", b"\xff\xfe"],
+)
+def test_a_corrupt_file_is_set_aside_and_named(content, tmp_path):
+    path = tmp_path / "results.json"
+    asides = set()
+    for _ in range(2):  # a second one in the same second must not take the first one's place
+        path.write_bytes(content)
+        with pytest.raises(DataError) as error:
+            read_rows(path)
+        (aside,) = {p for p in tmp_path.iterdir() if p not in asides}
+        asides.add(aside)
+        told = str(error.value)
+        assert str(path) in told and aside.name in told and "nothing was overwritten" in told
+        assert aside.read_bytes() == content and not path.exists() and aside.suffix == ".json"
+    assert len(asides) == 2 and read_rows(path) == []
+
+
+def test_no_file_is_no_rows(tmp_path):
+    assert read_rows(tmp_path / "none.json") == []
+
+
+# Tables
+
+
+def row(score: float, seed: int, **changes: Any) -> dict[str, Any]:
+    same = {"model": "m", "task": "rte", "source": "real/rte", "n_train": 300, "method": "value", "changes": {}}
+    cost = {"seconds": 10.0 + seed, "parameters_method": 96, "parameters_head": 66}
+    return {**same, "seed": seed, "metric": "accuracy", "score": score, **cost, **changes}
+
+
+def test_a_table_has_one_line_a_run():
+    rows = [row(0.5, 0), row(0.7, 1)]
+    assert table(rows).to_dict("records") == rows
+
+
+def test_a_summary_is_the_mean_and_interval_over_seeds():
+    scores = [0.50, 0.56, 0.62]
+    rows = [row(score, seed) for seed, score in enumerate(scores)] + [row(0.9, 0, method="full")]
+    value, full = summary(rows).to_dict("records")
+    half = interval(np.array(scores))
+    assert value == {
+        "task": "rte", "method": "value", "metric": "accuracy", "score": pytest.approx(0.56), "±": pytest.approx(half),
+        "seeds": 3, "seconds": pytest.approx(11.0), "trained": 96, "head": 66,
+    }  # fmt: skip
+    assert full["method"] == "full" and full["seeds"] == 1 and math.isnan(full["±"])
+
+
+@pytest.mark.parametrize(
+    "name, other", [("model", "roberta"), ("n_train", 900), ("changes", {"epochs": 2}), ("source", "mini (shipped)")]
+)
+def test_a_summary_does_not_average_what_is_not_alike(name, other):
+    found = summary([row(0.5, 0), row(0.7, 1), row(0.9, 0, **{name: other})]).to_dict("records")
+    assert [r["score"] for r in found] == [pytest.approx(0.6), pytest.approx(0.9)]
+    assert found[1][name] == other != found[0][name]  # and says which is which
+    tasks = summary([row(0.5, 0), row(0.7, 0, task="cola", source="real/cola", n_train=1710)])
+    assert list(tasks.columns)[:2] == ["task", "method"] and "n_train" not in tasks  # between tasks it always differs
+
+
+@pytest.mark.parametrize("values", [[0.5, 0.6], [0.1, 0.5, 0.9, 0.4], list(np.random.default_rng(0).normal(size=30))])
+def test_the_interval_is_scipy_s(values):
+    low, high = stats.t.interval(0.95, len(values) - 1, loc=np.mean(values), scale=stats.sem(values))
+    assert interval(np.array(values)) == pytest.approx((high - low) / 2, rel=1e-12)
+
+
+def test_the_interval_by_hand_and_at_its_edges():
+    assert interval(np.array([1.0, 3.0])) == pytest.approx(12.706204736, rel=1e-9)  # t(0.975, 1) times 1
+    assert interval(np.array([2.0, 2.0, 2.0])) == 0
+    assert math.isnan(interval(np.array([1.0])))
