@@ -6,6 +6,7 @@ import html
 import re
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -51,6 +52,7 @@ def run_lessons(
     folder, so what they write stays there.
     """
     target.mkdir(parents=True, exist_ok=True)
+    (target / "kernels.log").unlink(missing_ok=True)
     for folder in {path.parent for path in paths}:  # pictures and the like that a lesson shows
         for extra in folder.iterdir():
             if extra.is_dir() and not extra.name.startswith((".", "_")) and extra.name not in ("solutions", SOURCE):
@@ -117,13 +119,32 @@ def _run(path: Path, target: Path, kernel: str) -> tuple[Any, LessonRun]:
         resources={"metadata": {"path": str(target)}},
         on_cell_start=started,
     )
-    problem = ""
-    try:
-        client.execute()
-    except Exception as error:  # a cell's error, a dead kernel, a cell too slow: the next one still runs
-        problem = f"at cell {at}: {_in_one_line(error)}"
+    with (target / "kernels.log").open("ab") as log:
+        error = _execute(client, log)
     _status("")
+    problem = f"at cell {at}: {_in_one_line(error)}" if error else ""
     return notebook, LessonRun(path.stem, _title(notebook, path.stem), time.monotonic() - begun, problem)
+
+
+def _execute(client: Any, log: Any) -> Exception | None:
+    """Run a notebook; the error, if any: a cell's, a dead kernel, a cell too slow. Ctrl-C ends the course.
+
+    In a thread, because in the main one nbclient takes SIGINT and SIGTERM for itself, ends the kernel, and reports an
+    assertion of its own. What a kernel writes to the terminal goes to ``log``.
+    """
+    failed: list[Exception] = []
+
+    def work() -> None:
+        try:
+            client.execute(stdout=log, stderr=log)
+        except Exception as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(0.2)  # with a limit, or Windows would not let Ctrl-C through
+    return failed[0] if failed else None
 
 
 def _in_one_line(error: Exception) -> str:

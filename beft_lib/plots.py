@@ -137,7 +137,7 @@ def trajectory(
     ax.set_xlabel(f"training steps{scale}")
     ax.set_ylabel(f"{_unit(score)}{scale}")
     ax.set_title(title or f"{result.model} on {result.task}: how far each term has moved", loc="left")
-    ax.legend(loc="upper left")
+    ax.legend(loc="best")
     table = pd.DataFrame(means, index=pd.Index(steps, name="step"))
     ends = ", ".join(f"{term} {short(means[term][-1])}" for term in table)
     where = f"over {steps[-1]} training steps on {result.task}"

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
+import signal
+import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
@@ -149,3 +154,41 @@ def test_the_lab_listens_here_only_and_keeps_its_token(shipped: Path, monkeypatc
     assert commands_course.run_lab(argparse.Namespace(options=[])) == 0
     assert "--ip=127.0.0.1" in asked and any(part.endswith("00_first.ipynb") for part in asked)
     assert not any("token" in part.lower() or "password" in part.lower() for part in asked)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends a POSIX signal")
+def test_ctrl_c_stops_the_course_and_not_one_lesson_only(tmp_path: Path) -> None:
+    waits = "import os, time\nopen('pid', 'w', encoding='utf-8').write(str(os.getpid()))\ntime.sleep(60)"
+    for name in ("00_waits", "01_waits"):
+        lesson(tmp_path / "lessons", name, waits)
+    code = (
+        "import sys; from pathlib import Path; from beft_lib import course\n"
+        "course.run_lessons(course.lessons(Path('lessons')), Path('out'))"
+    )
+    here = {**os.environ, "PYTHONPATH": str(Path(course.__file__).parent.parent)}
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=here, stderr=subprocess.PIPE)
+    pid = tmp_path / "out" / "pid"
+    try:
+        assert _wait_for(lambda: pid.is_file() and pid.read_text(encoding="utf-8") != "")
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode != 0 and told.rstrip().endswith(b"KeyboardInterrupt")
+    assert not (tmp_path / "out" / "index.html").exists()
+    assert _wait_for(lambda: not _alive(int(pid.read_text(encoding="utf-8")))), "the kernel went on without us"
+
+
+def _wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not condition():
+        time.sleep(0.2)
+    return condition()
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -243,8 +243,9 @@ print(one_step)
 # Another order within the batch changes a sum only in its last digits, so the scores should agree:
 
 # %% tags=["nbval-check-output"]
-ours, theirs = by_hand, one_step.scores()
-print("same scores:", all(torch.allclose(ours[term], theirs[term], rtol=0.01, atol=1e-6) for term in ours))
+theirs = one_step.scores()  # {term: (L,)}
+for term in ("query", "value"):  # the key's is rounding noise, and noise does not repeat
+    print(term, "same scores:", torch.allclose(by_hand[term], theirs[term], rtol=0.02))
 
 # %% [markdown]
 # ### Exercise 1: one layer's score
@@ -272,9 +273,9 @@ check.l03_layer_score(layer_score)
 # %% [markdown]
 # ## The probe, live
 #
-# One step is a direction, not a journey. The authors' probe for this task takes 1,000 steps: 1,000 sentences, 16
-# times, in batches of 16. We want to sit and watch, so ours takes 150, and makes them longer: five times the authors'
-# learning rate. The rest is their recipe. It takes about half a minute; a bar shows the time left.
+# One step is a direction, not a journey. The authors' probe for this task takes about 1,000 steps: 1,000 sentences,
+# 16 times, in batches of 16. We want to sit and watch, so ours takes 150, and makes them longer: five times the
+# authors' learning rate. The rest is their recipe. It takes about half a minute; a bar shows the time left.
 #
 # You may stop it: press ■ in the toolbar (or *Kernel → Interrupt*) when you have seen enough. It then returns what it
 # saw so far, and every cell below works with that.
@@ -325,7 +326,8 @@ show(plots.layers(result))
 # %% [markdown]
 # Put this beside the table of lengths at the top. On MiniLM the first layer has the longest value bias, and by far
 # the smallest share; the last has the shortest, and one of the largest. Part of what a score shows was there before.
-#
+
+# %% [markdown]
 # ## Step by step
 #
 # The probe has recorded every step, so we can replay it. Thin lines are single layers, thick ones the mean.
@@ -351,11 +353,13 @@ show(plots.trajectory(result, log=True))
 # %% [markdown]
 # The gap between value and query is there from the first step. Late in the run it *narrows*: value meets the ceiling
 # while query still climbs. And the key appears far below the two: rounding noise, measured against a tiny vector.
-#
+
+# %% [markdown]
 # ## How short is long enough?
 #
 # If a tenth of the probe makes the same choice, nine tenths were wasted. The record can tell.
-#
+
+# %% [markdown]
 # ### Exercise 2: the shortest probe
 #
 # Write `settles_at(choices)`. It gets the choices after steps 1, 2, 3 … and returns the number of the first step from
@@ -411,7 +415,8 @@ print("no two seeds give the same score:", len({dict(seen.ranking())["value"] fo
 
 # %% [markdown]
 # The choice is the same, the digits are not. Report a choice with its number of seeds, and a score with its spread.
-#
+
+# %% [markdown]
 # ## A choice that comes too easily
 #
 # Right from the first step, whatever the seed: should that please you? The first step had seen sixteen sentences, and
@@ -435,7 +440,8 @@ show(pd.DataFrame({name: dict(seen.ranking()) for name, seen in rows.items()}).T
 # A clear score is no proof that something was learned. With nonsense for labels, the short probe makes the same
 # choice, with scores of the same size. So it tells you something about the *pretrained model* (which term is easily
 # turned), and not yet about your *task*. Whether that is a good reason to choose, only tuning can show.
-#
+
+# %% [markdown]
 # ### RTE, a warning from the measurements
 #
 # The paper's first table is on RTE (does one sentence follow from another?), which is nearly out of reach for a model
@@ -449,26 +455,13 @@ measured = [row for row in read_rows(data_folder() / "results" / "real_minilm.js
 if measured:
     show(summary(measured)[["method", "score", "seeds", "seconds", "trained"]], "RTE, real data, accuracy by method")
     scores = {f"seed {row['seed']}": row["importance"] for row in measured if "importance" in row}
-    show(pd.DataFrame(scores).T, "RTE, importance with all biases trained")
+    show(pd.DataFrame(scores), "RTE, importance with all biases trained")
 
 # %% [markdown]
 # Guessing gets one half right. Compare the accuracies with that, and then see how clear the scores are. Always show
 # performance next to the score.
-#
-# ### Quick question
-#
-# *A colleague probes for five steps, gets value 0.006 and query 0.0006, and says: "The value bias is ten times as
-# important for our task." What do you answer?*
-#
-# <details><summary>A. Right: ten times the score, ten times the importance.</summary>No. After five steps of Adam
-# both have moved equally far. The factor says above all that the query vectors are longer.</details>
-#
-# <details><summary>B. Probe on shuffled labels as well, and tune both, before you speak of the task.</summary>Yes.
-# The control says how much of the score comes from the labels, and tuning says what the choice is worth.</details>
-#
-# <details><summary>C. Five steps are too few; a hundred would give the right number.</summary>More steps help against
-# noise, but the score stays relative to the length before.</details>
-#
+
+# %% [markdown]
 # ## Importance against magnitude
 #
 # **Predict:** magnitude does not divide by the vector's length. On the same record, which term does it put first?
@@ -476,12 +469,13 @@ if measured:
 # %%
 show(plots.scores_heatmap(result.table(magnitude_per_layer), label="magnitude"))
 rulers = {"importance": dict(result.ranking()), "magnitude": dict(result.ranking(score=magnitude_per_layer))}
-show(pd.DataFrame(rulers).T, "Two rulers on one probe")
+show(pd.DataFrame(rulers), "Two rulers on one probe")
 
 # %% [markdown]
 # The two need not agree. Where query and value have moved equally far, magnitude has little to go by. Lesson 04 asks
 # which ruler picks the term that really does best.
-#
+
+# %% [markdown]
 # ### Exercise 3: ten times the learning rate
 #
 # **Predict:** with ten times the authors' learning rate, twenty steps take every bias about ten times as far, and the
@@ -516,7 +510,8 @@ show(pd.DataFrame(grown).T[["query", "value"]], "Ten times the learning rate: by
 # part *across* it turns the vector, and enters as the square: ten times the turn, a hundred times the score, while
 # the angle is small. Real moves have both. So scores from different learning rates or lengths cannot be compared.
 # Compare terms within one probe.
-#
+
+# %% [markdown]
 # ### Exercise 4: explain the key
 #
 # The key bias has hardly moved. Which explanation holds? Give its letter.
@@ -569,19 +564,34 @@ for run in (chosen, head):
 # With two hundred sentences and an accuracy around 0.6, one standard error is more than three points. A gap of five
 # points between two such numbers is a hint, not a finding. And this is *one* seed. Lesson 05 runs several, and puts
 # an interval on every row.
+
+# %% [markdown]
+# ## Quick questions
 #
-# ### Quick question
+# Open an answer to see what it is worth.
 #
-# *Why is "head only" in the table at all?*
+# **1. A colleague probes for five steps, gets value 0.006 and query 0.0006, and says: "The value bias is ten times as
+# important for our task." What do you answer?**
 #
-# <details><summary>A. Because it is the cheapest method.</summary>It is cheap, but that is not why. It is the zero
+# <details><summary>Right: ten times the score, ten times the importance</summary>No. After five steps of Adam both
+# have moved equally far. The factor says above all that the query vectors are longer.</details>
+#
+# <details><summary>Probe on shuffled labels as well, and tune both, before you speak of the task</summary>Yes. The
+# control says how much of the score comes from the labels, and tuning says what the choice is worth.</details>
+#
+# <details><summary>Five steps are too few; a hundred would give the right number</summary>No. More steps help against
+# noise, but the score stays relative to the length before.</details>
+
+# %% [markdown]
+# **2. Why is "head only" in the table at all?**
+#
+# <details><summary>Because it is the cheapest method</summary>No. It is cheap, but it is there as the zero
 # point.</details>
 #
-# <details><summary>B. Because every method trains the head; only the difference to this row is due to the
-# bias.</summary>Yes. And since the key bias can do nothing, "key" must come out like it.</details>
-#
-#
-#
+# <details><summary>Because every method trains the head; only the difference to this row is due to the
+# bias</summary>Yes. And since the key bias can do nothing, "key" must come out like it.</details>
+
+# %% [markdown]
 # ## Recap
 #
 # - A **probe** trains query, key and value bias together, as deltas on a frozen model, and scores how far each has
@@ -591,7 +601,8 @@ for run in (chosen, head):
 # - A clear score is not learning: look at the loss, run a control with shuffled labels, show performance beside the
 #   score.
 # - The key bias stays put, because softmax cancels it. "Key" is "head only" under another name.
-#
+
+# %% [markdown]
 # ## Where next
 #
 # - **04 Magnitude and Fisher:** three rulers on one run, what each cannot see, and which picks the best term.
