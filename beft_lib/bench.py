@@ -31,7 +31,12 @@ IMPORTS = "import time; t = time.perf_counter(); import beft_lib; print(time.per
 
 
 def bench(
-    model_name: str = "bert", task_name: str = "sst2", data: str | None = None, steps: int = 24, rounds: int = 3
+    model_name: str = "bert",
+    task_name: str = "sst2",
+    data: str | None = None,
+    steps: int = 24,
+    rounds: int = 3,
+    pad_to: int = 128,
 ) -> dict[str, Any]:
     """Seconds a step (medians) and the ratios that matter.
 
@@ -41,7 +46,7 @@ def bench(
     model = load_model(model_name, task)
     tokenizer = load_tokenizer(model)
     dynamic = batches_of(task, tokenizer, recipe_for(task, METHODS["value"]), steps)
-    padded = batches_of(task, tokenizer, recipe_for(task, METHODS["value"], pad_to=128), max(4, steps // 6))
+    padded = batches_of(task, tokenizer, recipe_for(task, METHODS["value"], pad_to=pad_to), max(4, steps // 6))
     timed: dict[str, list[float]] = {}
     for turn in range(rounds + 1):  # the first turn warms up and does not count
         for name, seconds in (
@@ -49,7 +54,7 @@ def bench(
             ("ours, value", our_loop(model, task, "value", dynamic)),
             ("bare, full", bare_loop(model, task, "full", dynamic)),
             ("ours, full", our_loop(model, task, "full", dynamic)),
-            ("ours, value, padded to 128", our_loop(model, task, "value", padded)),
+            (f"ours, value, padded to {pad_to}", our_loop(model, task, "value", padded)),
         ):
             if turn:
                 timed.setdefault(name, []).extend(seconds)
@@ -62,7 +67,8 @@ def bench(
             "our step / bare loop (full)": middle["ours, full"] / middle["bare, full"],
             "value / full (ours)": middle["ours, value"] / middle["ours, full"],
             "value / full (bare)": middle["bare, value"] / middle["bare, full"],
-            "dynamic padding / padding to 128": middle["ours, value"] / middle["ours, value, padded to 128"],
+            f"dynamic padding / padding to {pad_to}": middle["ours, value"]
+            / middle[f"ours, value, padded to {pad_to}"],
         },
         "model": getattr(model.beft_source, "name", model_name),
         "task": task.name,
