@@ -84,7 +84,7 @@ check.l00_bias_size(numbers_in_b)
 # ## 3. The idea
 #
 # A pretrained language model such as BERT knows a lot about language, but not what you want from it. **Fine-tuning** trains it a little
-# further on examples of your task. Usually all its parameters are trained: a hundred million for a small BERT, billions for
+# further on examples of your task. Usually all its parameters are trained: a hundred million for BERT, billions for
 # larger models.
 #
 # Much less can be enough. Inside every layer of a Transformer there is *attention*, which computes **queries**, **keys** and **values** from its
@@ -205,7 +205,7 @@ show(table, f"Validation on {len(task.validation)} examples, one seed")
 # The validation set is small. Think of each sentence as a coin that comes up "right" with probability $p$. Then the share of right answers
 # among $n$ sentences varies from one draw of sentences to the next, and its spread, the **standard error**, is
 #
-# $$ s = \sqrt{\frac{p\,(1-p)}{n}} $$
+# $$ s = \sqrt{p\,(1-p)\,/\,n} $$
 #
 # As a rule of thumb, a result is known to about two standard errors on either side.
 
@@ -238,7 +238,7 @@ print(f"difference {difference:+.3f}, standard error of one result {error:.3f}")
 
 # %% [markdown]
 # Sentences are not the only source of chance. The head starts from random numbers, and the batches come in a random order; both are set by
-# a **seed**. Another seed gives another result, often one that differs by as much as the methods do. This is why the later lessons
+# a **seed**. Another seed gives another result, and it can differ by as much as the methods do. This is why the later lessons
 # use several seeds and show intervals, and why nothing in this lesson proves that one method is better than the other. It
 # only shows you how the parts fit together.
 
