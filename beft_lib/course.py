@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from . import authoring
 from .errors import BeftError
 from .files import write_text_whole
 from .places import lessons_folder
@@ -60,6 +61,7 @@ def run_lessons(
     runs = []
     for path in paths:
         notebook, run = _run(path, target, kernel)
+        authoring.clean(notebook)  # a reader sees the picture of a widget, and no leftovers of progress bars
         import nbformat
 
         write_text_whole(target / path.name, nbformat.writes(notebook) + "\n")
@@ -76,7 +78,7 @@ def to_html(notebook: Any, title: str) -> str:
 
     nowhere = dict.fromkeys(("require_js_url", "mathjax_url", "jquery_url", "widget_renderer_url"), "")
     exporter = HTMLExporter(template_name="lab", **nowhere)
-    page, _ = exporter.from_notebook_node(_with_mathml(notebook), resources={"metadata": {"name": title}})
+    page, _ = exporter.from_notebook_node(_with_alt(_with_mathml(notebook)), resources={"metadata": {"name": title}})
     page = re.sub(r'<script src=""[^>]*></script>', "", page)
     return re.sub(r"<!-- Load mathjax -->.*?<!-- End of mathjax configuration -->", "", page, flags=re.DOTALL)
 
@@ -197,6 +199,18 @@ def _with_mathml(notebook: Any) -> Any:
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = pattern.sub(formula, cell.source)
+    return notebook
+
+
+def _with_alt(notebook: Any) -> Any:
+    """The same notebook, its pictures as HTML with their alt text, which nbconvert's template leaves out."""
+    for output in (o for cell in notebook.cells for o in cell.get("outputs", [])):
+        told = output.get("metadata", {}).get("image/png", {})
+        if "image/png" not in output.get("data", {}) or not told.get("alt"):
+            continue
+        size = "".join(f' {side}="{told[side]}"' for side in ("width", "height") if side in told)
+        source = f"data:image/png;base64,{output.data['image/png'].strip()}"
+        output.data = type(output.data)({"text/html": f'<img alt="{html.escape(told["alt"])}"{size} src="{source}">'})
     return notebook
 
 

@@ -192,3 +192,14 @@ def _alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def test_a_reader_sees_the_picture_of_a_widget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ipywidgets")
+    monkeypatch.setenv("PYTHONPATH", str(Path(course.__file__).parent.parent))
+    cell = "from beft_lib.widgets import vector_explorer\nvector_explorer()"
+    lesson(tmp_path / "lessons", "00_touch", "# Touch", cell)
+    (run,) = course.run_lessons(course.lessons(tmp_path / "lessons"), tmp_path / "out", report=lambda line: None)
+    page = (tmp_path / "out" / "00_touch.html").read_text(encoding="utf-8")
+    assert not run.problem and "data:image/png" in page and 'alt="Two arrows from the origin' in page
+    assert "widget-view+json" not in page and "unpkg.com" not in page
