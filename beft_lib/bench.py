@@ -75,6 +75,7 @@ def bench(
         "source": task.source,
         "steps": steps,
         "rounds": rounds,
+        "threads": torch.get_num_threads(),
         "machine": runtime.machine(),
     }
 
@@ -177,7 +178,7 @@ def _import_seconds() -> float:
 
 def report(result: dict[str, Any], line: Callable[[str], None] = print) -> None:
     """The result in lines for people."""
-    turns = f"{result['rounds']} × {result['steps']} steps"
+    turns = f"{result['threads']} threads, {result['rounds']} × {result['steps']} steps"
     line(f"{result['model']} on {result['task']}, {result['machine']['device']}, {turns}")
     for name, seconds in result["seconds"].items():
         line(f"  {name:<34} {seconds * 1000:9.1f} ms")

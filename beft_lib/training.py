@@ -185,6 +185,10 @@ class BiasTrainer(Trainer):
         self.watch.loss = loss
         return loss
 
+    def _clip_grad_norm(self, model: nn.Module) -> Any:
+        self.watch.norm = super()._clip_grad_norm(model)  # type: ignore[misc]
+        return self.watch.norm
+
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         folder = Path(output_dir or str(self.args.output_dir))
         folder.mkdir(parents=True, exist_ok=True)
@@ -205,6 +209,7 @@ class Watch(TrainerCallback):
     def __init__(self, label: str, progress: bool | None):
         self.label, self.progress = label, progress
         self.loss: Tensor | None = None
+        self.norm: Tensor | None = None
         self.losses: list[float] = []
         self._bar: tqdm | None = None
         self._rss = 0
@@ -219,8 +224,9 @@ class Watch(TrainerCallback):
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         assert self.loss is not None
-        gradients = [p.grad for p in kwargs["model"].parameters() if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
+        norm, self.norm = self.norm, None
+        if norm is None:  # an older Trainer clips in its loop; a second pass over all gradients costs time
+            norm = torch.nn.utils.get_total_norm([p.grad for p in kwargs["model"].parameters() if p.grad is not None])
         if not bool(torch.isfinite(self.loss)) or not bool(torch.isfinite(norm)):
             raise TrainingError(
                 f"Loss {self.loss.item():g}, gradient norm {norm.item():g} at step {state.global_step + 1}: no longer "
