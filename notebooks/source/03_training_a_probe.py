@@ -23,8 +23,7 @@
 # - **find** the shortest probe that makes the same choice, and **question** what that choice is worth;
 # - **tune** only the chosen term, and say how far the result can be trusted.
 #
-# **Time:** about 45 minutes of reading and trying; the cells together run for two to three minutes on a laptop with
-# two cores.
+# **Time:** about 45 minutes of reading and trying; the cells together run for about three minutes on two cores.
 #
 # **You need:** lesson 01 (the importance formula). What we use of lesson 02 is said again here. You should have
 # trained one network before, of any kind.
@@ -275,7 +274,7 @@ check.l03_layer_score(layer_score)
 #
 # One step is a direction, not a journey. The authors' probe for this task takes about 1,000 steps: 1,000 sentences,
 # 16 times, in batches of 16. We want to sit and watch, so ours takes 150, and makes them longer: five times the
-# authors' learning rate. The rest is their recipe. It takes about 40 s; a bar shows the time left.
+# authors' learning rate. The rest is their recipe. It takes about half a minute; a bar shows the time left.
 #
 # You may stop it: press ■ in the toolbar (or *Kernel → Interrupt*) when you have seen enough. It then returns what it
 # saw so far, and every cell below works with that.
