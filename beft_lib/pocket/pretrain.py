@@ -107,9 +107,10 @@ def make_model(style: str, tokenizer: PreTrainedTokenizerFast) -> PreTrainedMode
 
 
 class _Clock(TrainerCallback):
-    """Counts seconds over interruptions (they are kept beside the checkpoints), and stops when a sitting is over."""
+    """Counts seconds over interruptions (they are kept beside the checkpoints), says how far it is, ends a sitting."""
 
-    def __init__(self, folder: Path, minutes: float | None):
+    def __init__(self, folder: Path, minutes: float | None, log: Callable[[str], None]):
+        self._log = log
         self._file = folder / "seconds.txt"
         self._before = float(self._file.read_text(encoding="utf-8")) if self._file.is_file() else 0.0
         self._limit = math.inf if minutes is None else 60.0 * minutes
@@ -122,6 +123,12 @@ class _Clock(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.seconds - self._before > self._limit and state.global_step < state.max_steps:
             control.should_save = control.should_training_stop = True
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
+        loss = (metrics or {}).get("eval_loss", math.nan)
+        self._log(
+            f"step {state.global_step:,} of {state.max_steps:,}: validation loss {loss:.4f}, {self.seconds / 60:.1f} minutes"
+        )
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         write_text_whole(self._file, f"{self.seconds:.1f}\n")
@@ -155,7 +162,7 @@ def pretrain(
         eval_dataset=validation,
         data_collator=_collator(recipe, tokenizer),
         processing_class=tokenizer,
-        callbacks=[clock := _Clock(checkpoints, minutes)],
+        callbacks=[clock := _Clock(checkpoints, minutes, log)],
     )
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=any(checkpoints.glob("checkpoint-*")) or None)
