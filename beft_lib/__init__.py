@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .architectures import FAMILIES, TERMS
     from .biases import add_biases, find_biases, install, remove, reset, shifted, snapshot
     from .errors import AdapterError, BeftError, DataError, ModelError, ScoreError, TrainingError, UnknownName
+    from .fisher import fisher_information
     from .lesson import start
     from .methods import METHODS, fine_tune
     from .models import load_model, load_tokenizer
@@ -44,6 +45,7 @@ _MODULE_OF = {
     "ScoreError": "errors",
     "TrainingError": "errors",
     "UnknownName": "errors",
+    "fisher_information": "fisher",
     "start": "lesson",
     "METHODS": "methods",
     "fine_tune": "methods",
@@ -75,6 +77,7 @@ __all__ = [
     "describe_adapter",
     "find_biases",
     "fine_tune",
+    "fisher_information",
     "importance",
     "importance_per_layer",
     "install",

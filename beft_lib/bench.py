@@ -1,4 +1,5 @@
-"""How fast a step is: ours against a bare PyTorch loop, value against all parameters, dynamic padding, imports.
+"""How fast a step is: ours against a bare PyTorch loop, value against all parameters, dynamic padding, imports; what a
+probe's record, an early stop and every example's own gradient cost.
 
 Everything compared is timed in turn within one process (A B A B …) on the same batches, and quoted as a ratio of
 medians: absolute times on a shared machine say little.
@@ -20,13 +21,17 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase, TrainerCallback
 
-from . import runtime
+from . import biases, runtime
+from .architectures import parts_of
+from .gradients import captured, logits_of, negative_log_likelihood
 from .methods import METHODS, prepare, recipe_for
 from .models import load_model, load_tokenizer
+from .probing import _Record, probe
 from .tasks import Task, load_task
 from .training import BiasTrainer, Recipe, Watch, arguments_for, collator, encode
 
 Batch = dict[str, Tensor]
+PLAIN, FISHER, ONE_BY_ONE = "backward, plain", "backward, per example", "per example, one by one"
 IMPORTS = "import time; t = time.perf_counter(); import beft_lib; print(time.perf_counter() - t)"
 
 
@@ -37,9 +42,11 @@ def bench(
     steps: int = 24,
     rounds: int = 3,
     pad_to: int = 128,
+    whole_probe: bool = False,
 ) -> dict[str, Any]:
     """Seconds a step (medians) and the ratios that matter.
 
+    ``whole_probe``: also run the recipe's whole probe and the one that stops early, once each (minutes).
     Returns ``{"seconds": {what: s}, "ratios": {what: r}, "machine": …}``.
     """
     task = load_task(task_name, data)
@@ -55,10 +62,14 @@ def bench(
             ("bare, full", bare_loop(model, task, "full", dynamic)),
             ("ours, full", our_loop(model, task, "full", dynamic)),
             (f"ours, value, padded to {pad_to}", our_loop(model, task, "value", padded)),
+            ("ours, q k v", our_loop(model, task, "qkv", dynamic)),
+            ("ours, q k v, recorded", our_loop(model, task, "qkv", dynamic, record=True)),
+            *backward_passes(model, dynamic[: max(4, steps // 4)]).items(),
         ):
             if turn:
                 timed.setdefault(name, []).extend(seconds)
     middle = {name: statistics.median(seconds) for name, seconds in timed.items()}
+    probes = _probes(model, task) if whole_probe else {}
     middle["import beft_lib"] = statistics.median(_import_seconds() for _ in range(5))
     return {
         "seconds": middle,
@@ -69,7 +80,14 @@ def bench(
             "value / full (bare)": middle["bare, value"] / middle["bare, full"],
             f"dynamic padding / padding to {pad_to}": middle["ours, value"]
             / middle[f"ours, value, padded to {pad_to}"],
+            "probe step / the same, not recorded": middle["ours, q k v, recorded"] / middle["ours, q k v"],
+            "per-example Fisher / plain backward": middle[FISHER] / middle[PLAIN],
+            "per-example Fisher / one by one": middle[FISHER] / middle[ONE_BY_ONE],
+            **(
+                {"early probe / whole probe": probes["early"]["seconds"] / probes["whole"]["seconds"]} if probes else {}
+            ),
         },
+        **({"probes": probes} if probes else {}),
         "model": getattr(model.beft_source, "name", model_name),
         "task": task.name,
         "source": task.source,
@@ -121,16 +139,63 @@ def bare_loop(model: nn.Module, task: Task, method: str, batches: Sequence[Batch
     return seconds
 
 
-def our_loop(model: nn.Module, task: Task, method: str, batches: Sequence[Batch]) -> list[float]:
-    """Seconds of each step as ``fine_tune`` takes them: the Trainer, our callbacks, the deltas."""
+def our_loop(model: nn.Module, task: Task, method: str, batches: Sequence[Batch], record: bool = False) -> list[float]:
+    """Seconds of each step as ``fine_tune`` (or ``probe``) takes them: the Trainer, our callbacks, the deltas."""
     prepare(model, method, 0)
     clock = _Clock()
+    # Every step, where a probe of a whole recipe keeps one in several: an upper bound of what recording costs.
+    kept = [_Record(biases.find_biases(model), every=1)] if record else []
     recipe = recipe_for(task, METHODS[method], max_steps=len(batches))
     with tempfile.TemporaryDirectory(prefix="beft-") as scratch:
         arguments = arguments_for(recipe, Path(scratch), 0, None)
-        trainer = _Replay(Watch("bench", False), model=model, args=arguments, train_dataset=batches, callbacks=[clock])
+        trainer = _Replay(
+            Watch("bench", False), model=model, args=arguments, train_dataset=batches, callbacks=[*kept, clock]
+        )
         trainer.train()
     return clock.seconds
+
+
+def backward_passes(model: nn.Module, batches: Sequence[Batch]) -> dict[str, list[float]]:
+    """Seconds of the backward pass alone, a batch each: plain into the q, k and v biases; with every example's own
+    gradient (``gradients.py``); and one example after another, unpadded, which takes a forward pass each as well.
+    """
+    prepare(model, "qkv", 0)
+    where = runtime.device()
+    model.to(where).eval()  # type: ignore[call-overload]
+    seconds: dict[str, list[float]] = {PLAIN: [], FISHER: [], ONE_BY_ONE: []}
+    for batch in batches:
+        inputs = {name: value.to(where) for name, value in batch.items()}
+        labels = inputs.pop("labels")
+        loss = negative_log_likelihood(logits_of(model, inputs), labels).sum()
+        seconds[PLAIN].append(_timed(loss.backward))
+        with captured(model) as caught:
+            loss = negative_log_likelihood(logits_of(model, inputs), labels).sum()
+            seconds[FISHER].append(_timed(lambda caught=caught, loss=loss: caught.gradients(loss)))
+        seconds[ONE_BY_ONE].append(_timed(lambda inputs=inputs, labels=labels: _one_by_one(model, inputs, labels)))
+    return seconds
+
+
+def _one_by_one(model: nn.Module, inputs: Batch, labels: Tensor) -> None:
+    for number in range(len(labels)):
+        real = inputs["attention_mask"][number].bool()
+        one = {name: value[number][real][None] for name, value in inputs.items()}
+        model.zero_grad()
+        negative_log_likelihood(logits_of(model, one), labels[number : number + 1]).sum().backward()
+
+
+def _probes(model: nn.Module, task: Task) -> dict[str, dict[str, Any]]:
+    """The recipe's whole probe and the one that stops when its ranking has settled."""
+    seen = {"whole": probe(model, task, progress=False), "early": probe(model, task, stop="stable", progress=False)}
+    return {
+        name: {"seconds": result.seconds, "steps": int(result.steps[-1]), "choice": result.best}
+        for name, result in seen.items()
+    }
+
+
+def _timed(do: Callable[[], Any]) -> float:
+    started = _now()
+    do()
+    return _now() - started
 
 
 class _Replay(BiasTrainer):
@@ -156,9 +221,6 @@ class _Clock(TrainerCallback):
 
 
 def _train_own_biases(model: nn.Module, method: str) -> None:
-    from . import biases
-    from .architectures import parts_of
-
     biases.remove(model)
     for term in METHODS[method].terms:
         for part in parts_of(model, term):
@@ -181,6 +243,8 @@ def report(result: dict[str, Any], line: Callable[[str], None] = print) -> None:
     turns = f"{result['threads']} threads, {result['rounds']} × {result['steps']} steps"
     line(f"{result['model']} on {result['task']}, {result['machine']['device']}, {turns}")
     for name, seconds in result["seconds"].items():
-        line(f"  {name:<34} {seconds * 1000:9.1f} ms")
+        line(f"  {name:<36} {seconds * 1000:9.1f} ms")
     for name, ratio in result["ratios"].items():
-        line(f"  {name:<34} {ratio:9.2f}")
+        line(f"  {name:<36} {ratio:9.2f}")
+    for name, seen in result.get("probes", {}).items():
+        line(f"  {name} probe: {seen['steps']} steps in {seen['seconds']:.1f} s, choice {seen['choice']}")

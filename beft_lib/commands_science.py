@@ -11,6 +11,7 @@ from typing import Any
 def add_select(parser: argparse.ArgumentParser) -> None:
     _common(parser)
     parser.add_argument("--all-biases", action="store_true", help="train every bias while probing, as the paper does")
+    parser.add_argument("--stop", choices=("stable",), help="stable: end as soon as the ranking has settled")
 
 
 def run_select(args: argparse.Namespace) -> int:
@@ -18,7 +19,7 @@ def run_select(args: argparse.Namespace) -> int:
     from .probing import probe
 
     model, task = _load(args)
-    result = probe(model, task, seed=args.seed, all_biases=args.all_biases, **_changes(args))
+    result = probe(model, task, seed=args.seed, all_biases=args.all_biases, stop=args.stop, **_changes(args))
     scores = dict(result.ranking())
     if args.json:
         told = {"model": args.model, "task": args.task, "seed": args.seed, "steps": int(result.steps[-1])}
@@ -100,15 +101,16 @@ def add_bench(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data")
     parser.add_argument("--steps", type=int, default=24)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--probe", action="store_true", help="also the whole probe against the early-stopped one")
     parser.add_argument("--out", type=Path, help="write the result there as JSON")
 
 
 def run_bench(args: argparse.Namespace) -> int:
-    """Time our step against a bare loop, the value bias against all parameters, dynamic padding, and the import."""
+    """Time our step against a bare loop, the value bias against all parameters, padding, rulers, and the import."""
     from .bench import bench, report
     from .files import write_text_whole
 
-    result = bench(args.model, args.task, args.data, args.steps, args.rounds)
+    result = bench(args.model, args.task, args.data, args.steps, args.rounds, whole_probe=args.probe)
     report(result)
     if args.out is not None:
         write_text_whole(args.out, json.dumps(result, indent=1) + "\n")

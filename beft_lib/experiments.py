@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import stats
 from torch import nn
+from tqdm.std import tqdm
 
 from . import runtime
 from .errors import DataError, UnknownName
@@ -25,19 +26,31 @@ from .files import write_text_whole
 from .methods import evaluated, fine_tune, method_row
 from .models import load_model
 from .probing import probe
+from .rulers import MEASURED_AFTER, after_head, after_probe, facts
 from .scores import importance_per_layer, magnitude_per_layer
-from .tasks import TASKS, load_task
-from .training import Training
+from .tasks import TASKS, Task, load_task
+from .training import Training, progress_bar
 
 if TYPE_CHECKING:
     import pandas as pd
 
-KEY = ("model", "task", "source", "n_train", "method", "seed", "changes")  # what makes a row this row
+KEY = ("model", "task", "source", "n_train", "method", "seed", "changes", "scored_on")  # what makes a row this row
+MISSING = {"scored_on": "validation"}  # of files written before there was a choice
+RATES = (3e-4, 1e-3, 3e-3, 1e-2)  # tried for each method; one with a rate of its own tries the same multiples of that
+RATE_UNIT = 1e-3
 
 
 @dataclass(frozen=True)
 class Grid:
-    """What to run: every method on every task with every seed, all on one model."""
+    """What to run: every method on every task with every seed, on one model, loaded once a task and reset between runs.
+
+    Attributes:
+        changes: of the recipe: ``{"epochs": 2}``.
+        rates: learning rates to choose from for each task and method, on a held-out part of *train* (validation is
+            never looked at); () takes the recipe's. ``rate_seed`` draws the examples and the part held out.
+        held_out: share of train that is held out for it.
+        rulers: measure every ruler as well (``beft_lib/rulers.py``), after the runs of ``MEASURED_AFTER``.
+    """
 
     model: str | Path
     tasks: Sequence[str]
@@ -45,10 +58,18 @@ class Grid:
     seeds: Sequence[int] = (0,)
     data: str | Path | None = None
     n_train: int | None = None
-    changes: Mapping[str, Any] | None = None  # of the recipe: {"epochs": 2}
+    changes: Mapping[str, Any] | None = None
+    rates: Sequence[float] = ()
+    rate_seed: int = 0
+    held_out: float = 0.25
+    rulers: bool = False
 
     def __len__(self) -> int:
+        """Runs that end in a score on validation; those that choose a rate come on top."""
         return len(self.tasks) * len(self.methods) * len(self.seeds)
+
+    def task(self, name: str, seed: int) -> Task:
+        return load_task(name, self.data, n_train=self.n_train, seed=seed)
 
 
 def run_grid(grid: Grid, path: str | Path, progress: bool | None = None) -> Iterator[dict[str, Any]]:
@@ -56,31 +77,104 @@ def run_grid(grid: Grid, path: str | Path, progress: bool | None = None) -> Iter
 
     Ctrl-C keeps what is finished; the next call goes on. Raises UnknownName before anything starts.
     """
-    path = Path(path)
-    rows = read_rows(path)
-    done = {_key(row) for row in rows}
     for method in grid.methods:
         method_row(method)
     for name in grid.tasks:
         if name not in TASKS:
             raise UnknownName("task", name, TASKS)
-    for name in grid.tasks:
-        for seed in grid.seeds:
-            task = load_task(name, grid.data, n_train=grid.n_train, seed=seed)
-            model: nn.Module | None = None
-            for method in grid.methods:
-                fixed = {
-                    "model": str(grid.model), "task": name, "source": _portable(task.source),
-                    "n_train": len(task.train), "method": method, "seed": seed, "changes": dict(grid.changes or {}),
-                }  # fmt: skip
-                if _key(fixed) in done:
-                    continue
-                model = model if model is not None else load_model(grid.model, task, seed=seed)
-                row = {**_measure(model, task, method, seed, grid.changes or {}, progress), **fixed, **_circumstances()}
-                rows.append(row)
-                done.add(_key(row))
-                write_text_whole(path, json.dumps({"rows": rows}, indent=1) + "\n")
-                yield row
+    sheet = _Sheet(Path(path))
+    rates = len(grid.tasks) * len(grid.methods) * len(grid.rates)
+    bar = progress_bar(len(grid) + rates, f"runs of {Path(grid.model).name}", progress)
+    bar.unit = "run"
+    with bar:
+        for name in grid.tasks:
+            runs = _Runs(grid, sheet, bar)  # a head fits one task: one loaded model for all its seeds and methods
+            for seed in grid.seeds:
+                task = grid.task(name, seed)
+                for method in grid.methods:
+                    changes = dict(grid.changes or {})
+                    if grid.rates:
+                        changes["learning_rate"] = yield from runs.choose_rate(name, method)
+                    yield from runs.once(task, method, seed, changes, "validation")
+
+
+class _Sheet:
+    """A results file: its rows, and which run each of them is."""
+
+    def __init__(self, path: Path):
+        self.path, self.rows = path, read_rows(path)
+        self.known = {_key(row): row for row in self.rows}
+
+    def find(self, fixed: Mapping[str, Any], rulers: bool) -> dict[str, Any] | None:
+        row = self.known.get(_key(fixed))
+        return None if row is not None and rulers and "rulers" not in row else row
+
+    def add(self, row: dict[str, Any]) -> None:
+        self.rows.append(row)
+        self.known[_key(row)] = row
+        write_text_whole(self.path, json.dumps({"rows": self.rows}, indent=1) + "\n")
+
+
+class _Runs:
+    """The runs of one task of a grid: each is looked up first, and the model loaded only when one has to be made."""
+
+    def __init__(self, grid: Grid, sheet: _Sheet, bar: tqdm):
+        self.grid, self.sheet, self.bar = grid, sheet, bar
+        self.model: nn.Module | None = None
+        self.rates: dict[str, float] = {}
+
+    def once(
+        self, task: Task, method: str, seed: int, changes: Mapping[str, Any], scored_on: str
+    ) -> Generator[dict[str, Any], None, dict[str, Any]]:
+        """One run: yielded when it was made now, returned in any case."""
+        fixed = {
+            "model": str(self.grid.model), "task": task.name, "source": _portable(task.source),
+            "n_train": len(task.train), "method": method, "seed": seed, "changes": dict(changes),
+            "scored_on": scored_on,
+        }  # fmt: skip
+        counts = scored_on == "validation"
+        rulers = self.grid.rulers and counts and method in MEASURED_AFTER
+        found = self.sheet.find(fixed, rulers)
+        if found is not None:
+            self.bar.total -= 1  # time left is that of what is left
+            return found
+        self.bar.set_postfix_str(f"{task.name} {method} seed {seed}")
+        if self.model is None:
+            self.model = load_model(self.grid.model, task, seed=seed)
+        measured = _measure(self.model, task, method, seed, changes, counts, rulers)
+        row = {**measured, **fixed, **_circumstances()}
+        self.sheet.add(row)
+        self.bar.update()
+        yield row
+        return row
+
+    def choose_rate(self, name: str, method: str) -> Generator[dict[str, Any], None, float]:
+        """The rate of the best score on the part held out of train; the smallest among equals. Once a method."""
+        if method in self.rates:
+            return self.rates[method]
+        grid = self.grid
+        part = held_out(grid.task(name, grid.rate_seed), grid.held_out, grid.rate_seed)
+        scores = {}
+        for rate in rates_for(method, grid.rates):
+            changes = {**(grid.changes or {}), "learning_rate": rate}
+            row = yield from self.once(part, method, grid.rate_seed, changes, "held-out part of train")
+            scores[rate] = row["score"]
+        self.rates[method] = max(sorted(scores), key=scores.__getitem__)
+        return self.rates[method]
+
+
+def held_out(task: Task, share: float = 0.25, seed: int = 0) -> Task:
+    """The task with a part of its training examples held out as validation; its own validation is not in it."""
+    if not 0 < share < 1 or round(share * len(task.train)) < 1:
+        raise DataError(f"held_out is {share!r} of {len(task.train)} training examples; take a share between 0 and 1.")
+    parts = task.train.train_test_split(test_size=share, seed=seed)
+    return replace(task, train=parts["train"], validation=parts["test"], size=f"{task.size}, {share:.0%} held out")
+
+
+def rates_for(method: str, rates: Sequence[float] = RATES) -> list[float]:
+    """The learning rates to try: for a method with a rate of its own (full), the same multiples of that."""
+    own = method_row(method).learning_rate
+    return [float(f"{rate if own is None else own * rate / RATE_UNIT:.3g}") for rate in rates]
 
 
 def read_rows(path: str | Path) -> list[dict[str, Any]]:
@@ -119,7 +213,9 @@ def summary(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     import pandas as pd
 
     frame = table(rows)
-    kind = frame[[name for name in KEY if name in frame and name != "seed"]].map(str)
+    if "scored_on" in frame:  # tries for a learning rate are no results
+        frame = frame[frame["scored_on"].fillna("validation") == "validation"]
+    kind = frame[[name for name in KEY if name in frame and name not in ("seed", "scored_on")]].map(str)
     variants = kind.groupby("task").nunique().max()
     differs = [name for name in kind if name not in ("task", "method") and variants[name] > 1]
     records = []
@@ -140,12 +236,15 @@ def interval(values: np.ndarray) -> float:
 
 
 def _measure(
-    model: nn.Module, task: Any, method: str, seed: int, changes: Mapping[str, Any], progress: bool | None
+    model: nn.Module, task: Task, method: str, seed: int, changes: Mapping[str, Any], counts: bool, rulers: bool
 ) -> dict[str, Any]:
-    if method != "all_biases":
-        return fine_tune(model, task, method, seed=seed, progress=progress, **changes).row()
+    """One run as a row. ``counts``: it is no try for a learning rate, so what it can tell besides is kept as well."""
+    if method != "all_biases" or not counts:
+        run = fine_tune(model, task, method, seed=seed, progress=False, **changes)
+        extra = {"rulers": after_head(model, task, run), **facts(model)} if rulers else {}
+        return {**run.row(), **extra}
     # All biases is also the paper's probe: one training gives both the performance and the scores.
-    seen = probe(model, task, seed=seed, all_biases=True, progress=progress, **changes)
+    seen = probe(model, task, seed=seed, all_biases=True, progress=False, **changes)
     if seen.stopped:
         raise KeyboardInterrupt  # a probe returns what it saw; a row has to be a whole run
     done = Training(int(seen.steps[-1]), seen.seconds, seen.peak_memory, seen.losses)
@@ -154,12 +253,13 @@ def _measure(
     return {
         **run.row(),
         **{name: {t: s.mean().item() for t, s in seen.scores(score=score).items()} for name, score in scores.items()},
+        **({"rulers": after_probe(model, task, seen), **facts(model)} if rulers else {}),
     }
 
 
 def _key(row: Mapping[str, Any]) -> str:
     """One text for the same run, whether its epochs were given as 2 (in a notebook) or as 2.0 (at the command line)."""
-    text = json.dumps([row.get(name) for name in KEY], sort_keys=True)
+    text = json.dumps([row.get(name, MISSING.get(name)) for name in KEY], sort_keys=True)
     return json.dumps(json.loads(text, parse_int=float))
 
 

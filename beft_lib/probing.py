@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import torch
@@ -13,21 +14,24 @@ from transformers import TrainerCallback
 
 from . import biases
 from .architectures import TERMS
-from .methods import METHODS, Counts, prepare, recipe_for
+from .errors import TrainingError, UnknownName
+from .methods import METHODS, Counts, Method, prepare, recipe_for
 from .models import load_tokenizer
+from .rankings import Tabled, check_classes, layer_table
 from .scores import Score, importance_per_layer, rank_terms, score_terms
+from .settling import is_settled, patience_for, warm_up
 from .tasks import Task
 from .training import Recipe, train
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
 
 RECORDED = 200  # snapshots a probe keeps at most, unless told otherwise: a smooth curve in a few MB
+STOPS = ("stable",)
 
 
 @dataclass(frozen=True)
-class ProbeResult:
+class ProbeResult(Tabled):
     """What a probe saw.
 
     Attributes:
@@ -35,7 +39,7 @@ class ProbeResult:
         steps: (S,) the steps recorded; the first is 0.
         trajectory: ``{term: (S, L, d)}`` the deltas at those steps, float32.
         losses: (steps,) every step's loss.
-        stopped: why the probe ended early, or "".
+        stopped: why the probe ended early, or ""; ``steps_planned`` how many there would have been.
     """
 
     model: str
@@ -50,6 +54,7 @@ class ProbeResult:
     seconds: float
     peak_memory: int = 0
     stopped: str = ""
+    steps_planned: int = 0
 
     def post(self, at: int = -1) -> dict[str, Tensor]:
         """Every term after the ``at``-th recorded step: ``{term: (L, d)}``, float64."""
@@ -73,20 +78,23 @@ class ProbeResult:
         """The term BEFT chooses: the highest importance at the end."""
         return self.ranking()[0][0]
 
+    def settled(self, patience: int | None = None) -> int | None:
+        """The step at which ``stop="stable"`` ends, or would have ended, this probe; None: it does not settle."""
+        means = np.stack([of.mean(1) for of in self.curve().values()], 1)  # (S, terms)
+        patience = patience_for(self.planned, patience)
+        for at in range(1, len(self.steps) + 1):
+            if is_settled(self.steps[:at], means[:at], patience, warm_up(self.recipe.betas[0])):
+                return int(self.steps[at - 1])
+        return None
+
+    @property
+    def planned(self) -> int:
+        """Steps of the whole recipe, whether or not the probe stopped before them."""
+        return self.steps_planned or int(self.steps[-1])
+
     def table(self, score: Score = importance_per_layer) -> pd.DataFrame:
         """Scores by layer (rows, and their mean) and term (columns)."""
-        import pandas as pd
-
-        frame = pd.DataFrame({term: s.numpy() for term, s in self.scores(score=score).items()})
-        frame.index = pd.Index([f"layer {i}" for i in frame.index], name=f"{self.task}, step {self.steps[-1]}")
-        frame.loc["mean"] = frame.mean()
-        return frame
-
-    def plot(self, **options: Any) -> Axes:
-        """The scores as a heat map, layer by term (see ``plots.scores_heatmap``)."""
-        from .plots import scores_heatmap
-
-        return scores_heatmap(self.table(), **options)
+        return layer_table(self.scores(score=score), f"{self.task}, step {self.steps[-1]}")
 
     def __str__(self) -> str:
         ranked = ", ".join(f"{term} {value:.4f}" for term, value in self.ranking())
@@ -94,44 +102,120 @@ class ProbeResult:
         return f"importance on {self.task} after {self.steps[-1]} steps{early}: {ranked} -> {self.best}"
 
 
+@dataclass(frozen=True)
+class Probes(Tabled):
+    """One probe for each of several seeds: what is chosen, and how much that is chance."""
+
+    results: tuple[ProbeResult, ...]
+
+    def ranking(self, score: Score = importance_per_layer) -> list[tuple[str, float, float]]:
+        """Terms with mean and standard deviation of their score over the seeds, the highest mean first."""
+        frame = self.table(score).drop(index="mean")
+        return sorted(((str(t), frame[t].mean(), frame[t].std()) for t in frame), key=lambda row: -row[1])
+
+    @property
+    def choices(self) -> dict[int, str]:
+        """``{seed: term}``."""
+        return {result.seed: result.best for result in self.results}
+
+    @property
+    def best(self) -> str:
+        """The term that most seeds choose; among equals the one of the higher mean score."""
+        votes = Counter(self.choices.values())
+        return max(self.ranking(), key=lambda row: (votes[row[0]], row[1]))[0]
+
+    def table(self, score: Score = importance_per_layer) -> pd.DataFrame:
+        """Mean score over layers by seed (rows, and their mean) and term (columns)."""
+        import pandas as pd
+
+        rows = {
+            f"seed {r.seed}": {t: of.mean().item() for t, of in r.scores(score=score).items()} for r in self.results
+        }
+        frame = pd.DataFrame.from_dict(rows, orient="index").rename_axis(f"{self.results[0].task}, a probe a seed")
+        frame.loc["mean"] = frame.mean()
+        return frame
+
+    def __str__(self) -> str:
+        told = ", ".join(f"{term} {mean:.4f} (sd {spread:.4f})" for term, mean, spread in self.ranking())
+        votes = Counter(self.choices.values())
+        return (
+            f"importance on {self.results[0].task} over {len(self.results)} seeds: {told} -> {self.best}, "
+            f"chosen by {votes[self.best]} of {len(self.results)}"
+        )
+
+
+@overload
+def probe(model: nn.Module, task: Task, *, seeds: None = None, seed: int = 0, **options: Any) -> ProbeResult: ...
+@overload
+def probe(model: nn.Module, task: Task, *, seeds: Sequence[int], **options: Any) -> Probes: ...
 def probe(
     model: nn.Module,
     task: Task,
     *,
+    seeds: Sequence[int] | None = None,
     seed: int = 0,
     every: int | None = None,
     recipe: Recipe | None = None,
     all_biases: bool = False,
+    stop: str | None = None,
+    patience: int | None = None,
     progress: bool | None = None,
     **changes: Any,
-) -> ProbeResult:
+) -> ProbeResult | Probes:
     """Train the query, key and value bias together from the pretrained model, and record how they move.
 
     Args:
+        seeds: one probe each (head, batches, dropout), returned together as ``Probes``.
         every: record each ``every``-th step (None: about 200 over the run). Step 0 and the last are always there.
         all_biases: train every other bias as well, as in the paper's own probe.
+        stop: "stable" ends it as soon as the ranking has settled: see ``beft_lib/settling.py``.
+        patience: of that stop, in steps (None: 4 % of the recipe's, at least 10).
         recipe, changes: as in ``fine_tune``; None is the paper's recipe for the task.
 
     Interrupting it (Ctrl-C, the ■ button) ends it early and returns what was seen so far.
     Afterwards the model still holds the probe's deltas; the next ``fine_tune`` starts from pretrained again.
     """
+    if stop is not None and stop not in STOPS:
+        raise UnknownName("stop", stop, STOPS, "None trains the whole recipe.")
+    check_classes(task)
     method = METHODS["all_biases" if all_biases else "qkv"]
     recipe = recipe_for(task, method, recipe, **changes)
+    options: dict[str, Any] = {"every": every, "stop": stop, "patience": patience, "progress": progress}
+    if seeds is None:
+        return _probe(model, task, method, recipe, seed, **options)
+    if not seeds:
+        raise TrainingError("seeds is empty; give at least one, or leave it out.")
+    results = []
+    for number in dict.fromkeys(seeds):
+        results.append(_probe(model, task, method, recipe, number, **options))
+        if results[-1].stopped == "interrupted":
+            break
+    return Probes(tuple(results))
+
+
+def _probe(
+    model: nn.Module, task: Task, method: Method, recipe: Recipe, seed: int, *, every: int | None, stop: str | None,
+    patience: int | None, progress: bool | None,
+) -> ProbeResult:  # fmt: skip
     counts = prepare(model, method, seed)
     terms = biases.find_biases(model)
     pre = biases.snapshot(terms)
+    if stop:
+        rank_terms(pre, pre)  # a term that cannot be ranked is said now, not after the training; so is a bad patience
+        patience_for(0, patience)
     record = _Record(terms, every)
+    callbacks = [record, _Settle(record, pre, patience, recipe)] if stop else [record]
     tokenizer = load_tokenizer(model)
     label = f"probe on {task.name}: {counts.method:,} + {counts.head:,} parameters"
     done = train(
-        model, task, recipe, tokenizer, seed=seed, callbacks=[record], label=label, progress=progress, stoppable=True
+        model, task, recipe, tokenizer, seed=seed, callbacks=callbacks, label=label, progress=progress, stoppable=True
     )
     record.finish()
     source = getattr(getattr(model, "beft_source", None), "name", type(model).__name__)
     trajectory = {term: torch.stack(record.seen[term]) for term in TERMS}
     return ProbeResult(
         source, task.name, seed, pre, np.array(record.steps), trajectory, done.losses, counts, recipe,
-        done.seconds, done.peak_memory, done.stopped,
+        done.seconds, done.peak_memory, done.stopped or record.stopped, record.planned,
     )  # fmt: skip
 
 
@@ -143,9 +227,11 @@ class _Record(TrainerCallback):
         self.every = every
         self.steps: list[int] = []
         self.seen: dict[str, list[Tensor]] = {term: [] for term in terms}
-        self.last = 0
+        self.last = self.planned = 0
+        self.stopped = ""
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.planned = state.max_steps
         self.every = self.every or max(1, state.max_steps // RECORDED)
         self._keep(state.global_step)
 
@@ -164,3 +250,23 @@ class _Record(TrainerCallback):
         self.steps.append(step)
         for term, deltas in self.deltas.items():
             self.seen[term].append(torch.stack([delta.detach() for delta in deltas]).float().cpu())
+
+
+class _Settle(TrainerCallback):
+    """Ends the training when the ranking has settled; looks at each new record once."""
+
+    def __init__(self, record: _Record, pre: Mapping[str, Tensor], patience: int | None, recipe: Recipe):
+        self.record, self.pre, self.after = record, pre, warm_up(recipe.betas[0])
+        self.patience = patience
+        self.means: list[list[float]] = []
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if len(self.record.steps) == len(self.means):
+            return
+        patience = patience_for(state.max_steps, self.patience)
+        for at in range(len(self.means), len(self.record.steps)):
+            post = {term: self.pre[term] + self.record.seen[term][at].double() for term in self.pre}
+            self.means.append([of.mean().item() for of in score_terms(self.pre, post).values()])
+        if is_settled(np.array(self.record.steps), np.array(self.means), patience, self.after):
+            self.record.stopped = f"the ranking stood for {patience} steps, its gap above its noise"
+            control.should_training_stop = True

@@ -7,6 +7,7 @@ import torch
 from beft_lib import bench, load_model, load_task
 from beft_lib.methods import METHODS, recipe_for
 from beft_lib.models import load_tokenizer
+from beft_lib.probing import probe as bench_probe
 
 
 @pytest.fixture(scope="module")
@@ -37,13 +38,16 @@ def test_padding_is_what_the_recipe_says(parts):
     assert all(batch["input_ids"].shape[1] == 40 for batch in padded)
 
 
-def test_the_report_names_every_ratio(parts):
+def test_the_report_names_every_ratio(parts, monkeypatch):
     task, folder, _ = parts
-    result = bench.bench(str(folder), "sst2", task.source, steps=2, rounds=1, pad_to=40)
+    monkeypatch.setattr(bench, "probe", lambda *args, **options: bench_probe(*args, epochs=1, **options))
+    result = bench.bench(str(folder), "sst2", task.source, steps=2, rounds=1, pad_to=40, whole_probe=True)
     lines = []
     bench.report(result, lines.append)
     assert all(seconds > 0 for seconds in result["seconds"].values())
     assert all(any(name in line for line in lines) for name in result["ratios"])
+    assert {"per-example Fisher / plain backward", "early probe / whole probe"} <= set(result["ratios"])
+    assert any("early probe: 3 steps" in line for line in lines)
 
 
 def test_importing_the_library_loads_no_torch():

@@ -21,6 +21,7 @@ FLOORS: dict[str, tuple[int, str]] = {
     "scores": (0, "DESIGN: tensors in, numbers out"),
     "metrics": (0, "DESIGN: arrays in, numbers out"),
     "files": (0, "writing and hashing files: standard library, knows nothing of ours"),
+    "settling": (0, "when a probe has seen enough: arrays in, a decision out"),
     "places": (0, "where things are: standard library, knows nothing of ours"),
     "adapter_card": (0, "numbers of a run to the text of a card: knows nothing of ours"),
     "display": (0, "HTML and pictures of what it is given: knows nothing of ours"),
@@ -33,13 +34,18 @@ FLOORS: dict[str, tuple[int, str]] = {
     "adapter_folder": (1, "the files of an adapter, without a model"),
     "biases": (2, "DESIGN"),
     "training": (2, "DESIGN"),
+    "gradients": (2, "every example's gradient at a bias: hooks on what biases finds"),
     "models": (2, "loads what biases and training work on, by tasks and runtime"),
     "methods": (3, "DESIGN"),
     "probing": (3, "DESIGN: probe.py"),
+    "fisher": (3, "DESIGN"),
+    "rankings": (3, "what the results of probing and fisher have in common"),
     "adapters": (3, "DESIGN"),
     "adapter_fit": (3, "the part of adapters that checks an adapter against a model"),
     "adapter_tensors": (3, "the part of adapters that takes tensors out of a run"),
     "experiments": (4, "DESIGN"),
+    "rulers": (4, "runs to what each ruler says: the part of experiments that measures rulers"),
+    "comparing": (4, "rows to the statistics over them: the part of experiments that runs nothing"),
     "bench": (4, "runs of several kinds to a table of seconds, as experiments' to a table of scores"),
     "plots": (5, "DESIGN"),
     "widgets": (5, "DESIGN"),
@@ -55,12 +61,13 @@ FLOORS: dict[str, tuple[int, str]] = {
     "prefetch": (5, "a verb"),
     "commands_course": (5, "verbs"),
     "commands_science": (5, "verbs"),
+    "commands_rulers": (5, "verbs"),
     "__main__": (5, "DESIGN: the command line"),
 }
 
 # The one kind of arrow that may point up: a method of a result that hands itself on, inside the function, when called.
 # DESIGN.md writes it so ("result.plot()"); the modules import each other in the one direction only.
-HANDED_ON = {("probing", "plots"): "ProbeResult.plot"}
+HANDED_ON = {("rankings", "plots"): "Tabled.plot"}
 
 # Before torch is installed these have to work: at the top level, nothing but the standard library and each other.
 BARE = ("__init__", "__main__", "errors", "files", "places", "hardware", "runtime", "setup_env")

@@ -1,0 +1,74 @@
+"""The verbs that compare rulers: rulers measures, agreement prints the table."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def add_rulers(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", default="bert", help="bert, roberta, a named model, a folder or a hub id")
+    parser.add_argument("--data", help="mini, pocket, hub or a folder (None: the profile's)")
+    parser.add_argument("--tasks", nargs="+", default=["cola", "stsb", "rte", "sst2", "cb", "wic"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--n-train", type=int, help="training examples (None: the task's low-data size)")
+    parser.add_argument("--epochs", type=float, help="None: the paper's")
+    parser.add_argument("--rates", nargs="+", type=float, help="learning rates tried (None: 3e-4 1e-3 3e-3 1e-2)")
+    parser.add_argument("--out", type=Path, required=True, help="results file; what it holds is not run again")
+
+
+def run_rulers(args: argparse.Namespace) -> int:
+    """Tune each term alone at its best rate and measure every ruler, into a results file; then print the agreement."""
+    from .experiments import RATES, Grid, read_rows, run_grid
+
+    changes: dict[str, Any] = {} if args.epochs is None else {"epochs": args.epochs}
+    methods = ["head", "value", "query", "key", "all_biases"]
+    rates = args.rates or RATES
+    each = (args.model, args.tasks, methods, args.seeds, args.data, args.n_train, changes)
+    grid = Grid(*each, rates=rates, rulers=True)
+    # One full fine-tuning a task, at the paper's rate: what costs are relative to.
+    cost = Grid(args.model, args.tasks, ["full"], args.seeds[:1], args.data, args.n_train, changes)
+    print(f"learning rates tried on a held-out quarter of train, seed {grid.rate_seed}: {', '.join(map(str, rates))}")
+    for row in (row for part in (cost, grid) for row in run_grid(part, args.out)):
+        tried = "" if row["scored_on"] == "validation" else f" at {row['learning_rate']:g} (held-out)"
+        print(f"{row['task']} {row['method']} seed {row['seed']}{tried}: {row['metric']} {row['score']:.3f} "
+              f"in {row['seconds']:.1f} s", flush=True)  # fmt: skip
+    _report(read_rows(args.out))
+    return 0
+
+
+def add_agreement(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="results files that rulers wrote")
+
+
+def run_agreement(args: argparse.Namespace) -> int:
+    """How often each ruler picks the term that does best, what a wrong pick loses, what each ruler costs."""
+    from .errors import DataError
+    from .experiments import read_rows
+
+    missing = [str(path) for path in args.files if not path.is_file()]
+    if missing:
+        raise DataError(
+            f"No such results file: {', '.join(missing)}. `python -m beft_lib rulers --out FILE` makes one."
+        )
+    _report([row for path in args.files for row in read_rows(path)])
+    return 0
+
+
+def _report(rows: list[dict[str, Any]]) -> None:
+    from .comparing import agreement, cells, notes, performance
+
+    found = cells(rows)
+    tasks = list(dict.fromkeys(cell.task for cell in found))
+    models = list(dict.fromkeys(cell.model for cell in found))
+    print(f"\n{len(found)} cells: {', '.join(map(str, models))}; {', '.join(tasks)}\n")
+    print("performance (mean over seeds, ± half the 95 % interval), each method at its own rate:")
+    print(_text(performance(rows)))
+    print("\nrulers (lost: in units of the metric; cost: seconds relative to one full fine-tuning):")
+    print(_text(agreement(rows)))
+    print("\n" + "\n".join(notes(rows)))
+
+
+def _text(frame: Any) -> str:
+    return frame.to_string(index=False, float_format=lambda value: f"{value:.3f}", na_rep="-")

@@ -1,0 +1,237 @@
+"""What the rows of a results file say: rulers against performance, methods against each other, over tasks and seeds.
+
+Nothing is run here. A *cell* is one task with one seed on one model: the measured performance of the query, key and
+value bias tuned alone, each at the learning rate chosen for it, and what every ruler said about the three.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import stats
+
+from .architectures import TERMS
+from .errors import DataError
+from .experiments import MISSING, interval
+from .rulers import RULERS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Row = Mapping[str, Any]
+TIED = 1e-9  # performances closer than this are equal
+ALWAYS = "always "  # the ruler that does not look: "always value"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One task and seed: ``scores`` of each method on validation, ``rulers`` as ``beft_lib/rulers.py`` writes them."""
+
+    model: str
+    task: str
+    seed: int
+    metric: str
+    scores: Mapping[str, float]
+    rulers: Mapping[str, Mapping[str, Any]] = field(repr=False)
+    facts: Row = field(repr=False)
+
+    @property
+    def terms(self) -> dict[str, float]:
+        return {term: self.scores[term] for term in TERMS}
+
+    @property
+    def best(self) -> set[str]:
+        """The terms of the highest performance; several where they are equal."""
+        top = max(self.terms.values())
+        return {term for term, score in self.terms.items() if top - score < TIED}
+
+    def loss(self, term: str) -> float:
+        """How much performance is given away by choosing this term."""
+        return max(self.terms.values()) - self.scores[term]
+
+
+def cells(rows: Iterable[Row]) -> list[Cell]:
+    """The whole cells among rows, in their order. Raises DataError when there is none, and says what is missing."""
+    groups: dict[tuple, dict[str, Row]] = {}
+    for row in rows:
+        if row.get("scored_on", MISSING["scored_on"]) == "validation":
+            recipe = {name: value for name, value in row["changes"].items() if name != "learning_rate"}
+            key = (row["model"], row["task"], row["source"], row["n_train"], str(sorted(recipe.items())), row["seed"])
+            groups.setdefault(key, {})[row["method"]] = row
+    needed = {"head", "all_biases", *TERMS}
+    whole = [runs for runs in groups.values() if needed <= set(runs) and "rulers" in runs["all_biases"]]
+    if not whole:
+        raise DataError(
+            f"No task and seed has all of {', '.join(sorted(needed))} with every ruler: nothing to compare. "
+            "`python -m beft_lib rulers --model M --tasks T --out FILE` measures them."
+        )
+    return [_cell(runs) for runs in whole]
+
+
+def _cell(runs: Mapping[str, Row]) -> Cell:
+    row = runs["all_biases"]
+    rulers = {**runs["head"].get("rulers", {}), **row["rulers"]}
+    scores = {method: run["score"] for method, run in runs.items()}
+    return Cell(row["model"], row["task"], row["seed"], row["metric"], scores, rulers, row)
+
+
+def agreement(rows: Iterable[Row]) -> pd.DataFrame:
+    """The table that matters, one line a ruler (and a line for each rule that does not look at all).
+
+    Columns: ``picks`` which term how often; ``right`` share of cells where the pick performs best, with a 95 % Wilson
+    interval (of cells, which share models and tasks: read it as a lower bound of the doubt); ``right on average`` where
+    it is the term that is best for the task over all seeds; ``lost`` mean performance given away, and ``lost when
+    wrong``; ``cost`` seconds relative to one full fine-tuning; ``tau`` Kendall's rank correlation between the ruler's
+    three scores and the three performances, mean over cells ± half its 95 % interval.
+    """
+    import pandas as pd
+
+    rows = list(rows)
+    found = cells(rows)
+    full = full_seconds(rows)
+    names = [name for name in RULERS if all(name in cell.rulers for cell in found)]
+    lines = [_line(name, found, [_pick(cell, name) for cell in found], full) for name in names]
+    lines += [_line(f"{ALWAYS}{term}", found, [term] * len(found), full) for term in TERMS]
+    lines.append(_at_random(found))
+    return pd.DataFrame(lines)
+
+
+def _line(name: str, found: Sequence[Cell], picks: Sequence[str], full: Mapping[tuple, float]) -> dict[str, Any]:
+    right = sum(pick in cell.best for cell, pick in zip(found, picks, strict=True))
+    low, high = stats.binomtest(right, len(found)).proportion_ci(0.95, "wilson")
+    average = best_on_average(found)
+    lost = np.array([cell.loss(pick) for cell, pick in zip(found, picks, strict=True)])
+    wrong = lost[lost >= TIED]
+    votes = Counter(picks)
+    line: dict[str, Any] = {
+        "ruler": name,
+        "picks": " ".join(f"{term[0]}{votes[term]}" for term in TERMS),
+        "right": right / len(found), "low": low, "high": high,
+        "right on average": np.mean([pick in average[c.model, c.task] for c, pick in zip(found, picks, strict=True)]),
+        "lost": lost.mean(), "lost when wrong": wrong.mean() if len(wrong) else 0.0,
+    }  # fmt: skip
+    if name.startswith(ALWAYS):
+        return {**line, "cost": 0.0, "tau": np.nan, "±": np.nan}
+    taus = np.array([kendall(cell.rulers[name]["scores"], cell.terms) for cell in found])
+    taus = taus[~np.isnan(taus)]
+    costs = [
+        cell.rulers[name]["seconds"] / full[cell.model, cell.task] for cell in found if (cell.model, cell.task) in full
+    ]
+    return {
+        **line, "cost": float(np.mean(costs)) if costs else np.nan,
+        "tau": taus.mean() if len(taus) else np.nan, "±": interval(taus),
+    }  # fmt: skip
+
+
+def _at_random(found: Sequence[Cell]) -> dict[str, Any]:
+    """What a blind draw among the three terms is right and loses on average: computed, not drawn."""
+    average = best_on_average(found)
+    wrong = [cell.loss(term) for cell in found for term in TERMS if term not in cell.best]
+    return {
+        "ruler": "at random", "picks": "", "right": np.mean([len(cell.best) / len(TERMS) for cell in found]),
+        "low": np.nan, "high": np.nan,
+        "right on average": np.mean([len(average[c.model, c.task]) / len(TERMS) for c in found]),
+        "lost": np.mean([cell.loss(term) for cell in found for term in TERMS]),
+        "lost when wrong": np.mean(wrong) if wrong else 0.0, "cost": 0.0, "tau": np.nan, "±": np.nan,
+    }  # fmt: skip
+
+
+def _pick(cell: Cell, ruler: str) -> str:
+    scores = cell.rulers[ruler]["scores"]
+    return max(TERMS, key=scores.__getitem__)
+
+
+def best_on_average(found: Iterable[Cell]) -> dict[tuple[str, str], set[str]]:
+    """``{(model, task): terms}`` of the highest mean performance over the seeds."""
+    groups: dict[tuple[str, str], list[dict[str, float]]] = {}
+    for cell in found:
+        groups.setdefault((cell.model, cell.task), []).append(cell.terms)
+    means = {key: {term: np.mean([of[term] for of in every]) for term in TERMS} for key, every in groups.items()}
+    return {key: {term for term in TERMS if max(of.values()) - of[term] < TIED} for key, of in means.items()}
+
+
+def full_seconds(rows: Iterable[Row]) -> dict[tuple[str, str], float]:
+    """``{(model, task): mean seconds of one full fine-tuning}``, where one was run."""
+    every: dict[tuple[str, str], list[float]] = {}
+    for row in rows:
+        if row["method"] == "full" and row.get("scored_on", MISSING["scored_on"]) == "validation":
+            every.setdefault((row["model"], row["task"]), []).append(row["seconds"])
+    return {key: float(np.mean(seconds)) for key, seconds in every.items()}
+
+
+def kendall(scores: Mapping[str, float], performance: Mapping[str, float]) -> float:
+    """Kendall's tau-b between a ruler's scores and performance, over the same terms: 1 same order, -1 reversed.
+
+    NaN where all scores, or all performances, are equal: then there is no order to agree with.
+    """
+    terms = list(performance)
+    return float(stats.kendalltau([scores[t] for t in terms], [performance[t] for t in terms]).statistic)
+
+
+def paired(a: Sequence[float], b: Sequence[float]) -> dict[str, float]:
+    """Paired t-test over seeds: mean of a - b, half its 95 % interval, two-sided p, and how many pairs.
+
+    Where all differences are equal the test has no spread to divide by: p is then 1 for zero, 0 otherwise.
+    """
+    difference = np.asarray(a, dtype=float) - np.asarray(b, dtype=float)
+    n, mean = len(difference), float(difference.mean())
+    if n < 2:
+        return {"difference": mean, "±": np.nan, "p": np.nan, "n": n}
+    if np.ptp(difference) < TIED:
+        return {"difference": mean, "±": 0.0, "p": 1.0 if abs(mean) < TIED else 0.0, "n": n}
+    return {
+        "difference": mean, "±": interval(difference), "p": float(stats.ttest_rel(a, b).pvalue), "n": n,
+    }  # fmt: skip
+
+
+def performance(rows: Iterable[Row], versus: tuple[str, str] = ("value", "query")) -> pd.DataFrame:
+    """Mean performance ± half its 95 % interval of every method, a line a task, and the paired test of two of them."""
+    import pandas as pd
+
+    lines = []
+    for (model, task), every in _by_task(cells(rows)):
+        line: dict[str, Any] = {"model": model, "task": task, "metric": every[0].metric, "seeds": len(every)}
+        for method in ("head", *TERMS, "all_biases"):
+            scores = np.array([cell.scores[method] for cell in every])
+            line[method], line[f"± {method}"] = scores.mean(), interval(scores)
+        test = paired(*([cell.scores[method] for cell in every] for method in versus))
+        lines.append({**line, f"{versus[0]} - {versus[1]}": test["difference"], "p": test["p"]})
+    return pd.DataFrame(lines)
+
+
+def notes(rows: Iterable[Row]) -> list[str]:
+    """What has to be said beside the tables, in sentences."""
+    found = cells(rows)
+    told = []
+    for model in dict.fromkeys(cell.model for cell in found):
+        told += [_key_note(model, [cell for cell in found if cell.model == model])]
+    for (model, task), every in _by_task(found):
+        best = max(TERMS, key=lambda term: np.mean([cell.scores[term] for cell in every]))
+        test = paired([cell.scores[best] for cell in every], [cell.scores["head"] for cell in every])
+        if not (test["p"] < 0.05 and test["difference"] > 0):
+            told.append(
+                f"{model} on {task}: the best term ({best}) beats head only by {test['difference']:+.3f} "
+                f"(p {test['p']:.2f}, {test['n']:.0f} seeds): no term is shown to help, so no ruler can."
+            )
+    return told
+
+
+def _key_note(model: str, every: Sequence[Cell]) -> str:
+    apart = max(abs(cell.scores["key"] - cell.scores["head"]) for cell in every)
+    seen = f"key and head only differ by at most {apart:.4f} in {len(every)} cells"
+    facts = every[0].facts
+    kind = f"{facts.get('family', 'this family')}, {facts.get('positions', 'unknown')} positions"
+    if facts.get("key_is_dead"):
+        return f"{model} ({kind}): softmax cancels the key bias, so key equals head only; measured, {seen}."
+    return f"{model} ({kind}): the key bias is alive here; {seen}."
+
+
+def _by_task(found: Iterable[Cell]) -> Iterator[tuple[tuple[str, str], list[Cell]]]:
+    groups: dict[tuple[str, str], list[Cell]] = {}
+    for cell in found:
+        groups.setdefault((cell.model, cell.task), []).append(cell)
+    yield from groups.items()

@@ -1,0 +1,231 @@
+"""Rulers against performance: rates chosen without validation, every ruler in the rows, the agreement table."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+from scipy import stats
+
+from beft_lib import experiments, load_task
+from beft_lib.architectures import TERMS
+from beft_lib.comparing import agreement, best_on_average, cells, kendall, notes, paired, performance
+from beft_lib.errors import DataError
+from beft_lib.experiments import Grid, held_out, rates_for, read_rows, run_grid
+from beft_lib.rulers import RULERS
+
+METHODS = ["head", "value", "query", "key", "all_biases"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tiny.save(tmp_path_factory.mktemp("bert"))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return tiny.write_task(tmp_path_factory.mktemp("task"))
+
+
+@pytest.fixture(scope="module")
+def measured(folder, data, tmp_path_factory):
+    """(rows, file, the grid): two seeds, two rates, every ruler, on a tiny model."""
+    out = tmp_path_factory.mktemp("results") / "rulers.json"
+    grid = Grid(str(folder), ["sst2"], METHODS, [0, 1], data, 32, {"epochs": 1}, rates=(1e-3, 1e-2), rulers=True)
+    return list(run_grid(grid, out)), out, grid
+
+
+# Choosing a learning rate
+
+
+def test_what_is_held_out_is_from_train_and_in_no_training(data):
+    task = load_task("sst2", data, n_train=40)
+    part = held_out(task, 0.25, 0)
+    assert (len(part.train), len(part.validation)) == (30, 10)
+    both = part.train["sentence"][:] + part.validation["sentence"][:]
+    assert sorted(both) == sorted(task.train["sentence"][:])
+    assert held_out(task, 0.25, 1).validation["sentence"][:] != part.validation["sentence"][:]
+    assert len(task.train) == 40  # the task itself is as it was
+    for share in (0, 1, 0.001):
+        with pytest.raises(DataError, match=r"take a share between 0 and 1"):
+            held_out(task, share)
+
+
+def test_a_method_with_its_own_rate_tries_multiples_of_it():
+    assert rates_for("value", (3e-4, 1e-3)) == [3e-4, 1e-3] and rates_for("full", (3e-4, 1e-3)) == [3e-6, 1e-5]
+
+
+def test_the_rate_is_the_best_of_the_held_out_scores(measured):
+    rows, _, grid = measured
+    for method in METHODS:
+        tried = [r for r in rows if r["method"] == method and r["scored_on"] != "validation"]
+        assert [(r["learning_rate"], r["n_train"], r["seed"]) for r in tried] == [(1e-3, 24, 0), (1e-2, 24, 0)]
+        chosen = {r["learning_rate"] for r in rows if r["method"] == method and r["scored_on"] == "validation"}
+        best = max(r["score"] for r in tried)
+        assert chosen == {min(r["learning_rate"] for r in tried if r["score"] == best)}
+    assert len(rows) == len(grid) + len(METHODS) * 2
+
+
+def test_one_model_is_loaded_for_all_seeds_and_nothing_is_run_twice(measured, monkeypatch, tmp_path):
+    rows, out, grid = measured
+    loads = []
+    real = experiments.load_model
+    monkeypatch.setattr(experiments, "load_model", lambda *a, **k: loads.append(a) or real(*a, **k))
+    assert list(run_grid(grid, out)) == [] and loads == []  # neither is a finished one loaded for
+    some = tmp_path / "some.json"  # as a kill leaves it: two of the five methods' last runs are missing
+    some.write_text(json.dumps({"rows": rows[:-2]}), encoding="utf-8")
+    again = list(run_grid(grid, some))
+    assert [(r["method"], r["seed"]) for r in again] == [("key", 1), ("all_biases", 1)] and len(loads) == 1
+    # and a model that was reset gives the numbers of one that ran everything, to the last digit
+    for new, old in zip(again, rows[-2:], strict=True):
+        assert (new["score"], new.get("importance")) == (old["score"], old.get("importance"))
+
+
+def test_rows_without_rulers_are_run_again_when_rulers_are_asked_for(measured, tmp_path):
+    rows, _, grid = measured
+    bare = [{name: value for name, value in row.items() if name != "rulers"} for row in rows]
+    path = tmp_path / "bare.json"
+    path.write_text(json.dumps({"rows": bare}), encoding="utf-8")
+    again = list(run_grid(grid, path))
+    assert [(r["method"], r["seed"]) for r in again] == [(m, s) for s in (0, 1) for m in ("head", "all_biases")]
+    assert len(cells(read_rows(path))) == 2
+
+
+def test_every_ruler_scores_every_term_and_says_its_cost(measured):
+    rows, *_ = measured
+    every = cells(rows)
+    assert [cell.seed for cell in every] == [0, 1]
+    for cell in every:
+        assert set(cell.rulers) == set(RULERS)
+        for ruler in cell.rulers.values():
+            assert set(ruler["scores"]) == set(TERMS) and ruler["seconds"] > 0
+        warm, cold = cell.rulers["Fisher, warm head"], cell.rulers["Fisher, untrained head"]
+        assert warm["steps"] == 2 and cold["steps"] == 0 and warm["seconds"] > cold["seconds"] / 10
+        assert warm["scores"] != cold["scores"] != cell.rulers["true Fisher, untrained head"]["scores"]
+    row = next(r for r in rows if "importance" in r)
+    assert row["rulers"]["importance"]["scores"] == pytest.approx(row["importance"])
+
+
+# Statistics
+
+
+def row(method: str, score: float, seed: int = 0, task: str = "rte", **more: Any) -> dict[str, Any]:
+    return {"model": "m", "task": task, "source": "s", "n_train": 300, "changes": {"learning_rate": score},
+            "scored_on": "validation", "method": method, "seed": seed, "score": score, "metric": "accuracy",
+            "seconds": 10.0, **more}  # fmt: skip
+
+
+def ruler(query: float, key: float, value: float, seconds: float = 5.0) -> dict[str, Any]:
+    return {"scores": {"query": query, "key": key, "value": value}, "seconds": seconds}
+
+
+def made(seed: int, query: float, key: float, value: float, task: str = "rte", dead: bool = True) -> list[dict]:
+    """A cell where importance says v > q > k, and magnitude q > v > k."""
+    said = {"importance": ruler(0.1, 0.0, 0.5), "magnitude": ruler(0.5, 0.0, 0.1, 2.5)}
+    facts = {"rulers": said, "key_is_dead": dead, "family": "bert", "positions": "absolute"}
+    scores = {"query": query, "key": key, "value": value, "head": key, "all_biases": value}
+    rows = [row(m, s, seed, task, **(facts if m == "all_biases" else {})) for m, s in scores.items()]
+    return [*rows, row("full", 0.9, seed, task)]
+
+
+def test_the_agreement_table_counts_what_it_says():
+    rows = [*made(0, 0.6, 0.5, 0.7), *made(1, 0.66, 0.5, 0.64), *made(2, 0.6, 0.5, 0.7), *made(3, 0.6, 0.5, 0.6)]
+    table = agreement(rows).set_index("ruler")
+    importance, magnitude = table.loc["importance"], table.loc["magnitude"]
+    assert importance["right"] == 0.75 and importance["picks"] == "q0 k0 v4"  # the last is a tie: either is right
+    assert magnitude["right"] == 0.5 and magnitude["picks"] == "q4 k0 v0"
+    assert importance["lost"] == pytest.approx(0.02 / 4) and importance["lost when wrong"] == pytest.approx(0.02)
+    assert magnitude["lost"] == pytest.approx(0.05) and magnitude["lost when wrong"] == pytest.approx(0.1)
+    assert importance["cost"] == pytest.approx(0.5) and magnitude["cost"] == pytest.approx(0.25)
+    assert importance["right on average"] == 1 and magnitude["right on average"] == 0
+    low, high = stats.binomtest(3, 4).proportion_ci(0.95, "wilson")
+    assert (importance["low"], importance["high"]) == (pytest.approx(low), pytest.approx(high))
+    assert importance["tau"] == pytest.approx(np.mean([1, 1 / 3, 1, stats.kendalltau([1, 0, 5], [6, 5, 6]).statistic]))
+    assert table.loc["always value", "right"] == 0.75 and table.loc["always key", "right"] == 0
+    assert table.loc["at random", "right"] == pytest.approx((3 * 1 + 2) / 12)
+    assert table.loc["at random", "lost"] == pytest.approx(
+        np.mean([0.1, 0.2, 0, 0, 0.16, 0.02, 0.1, 0.2, 0, 0, 0.1, 0])
+    )
+
+
+def test_the_latest_run_of_a_method_counts_and_tries_do_not():
+    rows = made(0, 0.6, 0.5, 0.7)
+    tried = row("value", 0.99, 0, scored_on="held-out part of train")
+    (cell,) = cells([*rows, tried, row("query", 0.8)])
+    assert cell.terms == {"query": 0.8, "key": 0.5, "value": 0.7} and cell.best == {"query"}
+    other = [{**r, "changes": {**r["changes"], "epochs": 2}} for r in made(0, 0.1, 0.2, 0.3)]
+    assert len(cells([*rows, *other])) == 2  # another recipe is another cell
+
+
+def test_what_is_not_whole_is_left_out_and_nothing_is_an_error():
+    rows = made(0, 0.6, 0.5, 0.7)
+    assert len(cells([*rows, *made(1, 0.6, 0.5, 0.7)[:3]])) == 1
+    for few in ([], rows[:3], [{n: v for n, v in r.items() if n != "rulers"} for r in rows]):
+        with pytest.raises(DataError, match=r"nothing to compare.*beft_lib rulers"):
+            agreement(few)
+
+
+def test_kendall_is_the_agreement_of_two_orders():
+    order = {"query": 1.0, "key": 0.0, "value": 2.0}
+    assert kendall(order, order) == 1 and kendall({t: -s for t, s in order.items()}, order) == -1
+    assert math.isnan(kendall(order, dict.fromkeys(order, 0.5)))
+
+
+def test_the_paired_test_is_scipy_s_and_has_edges():
+    a, b = [0.7, 0.72, 0.69, 0.75], [0.6, 0.7, 0.65, 0.66]
+    test, scipy_s = paired(a, b), stats.ttest_rel(a, b)
+    assert test["p"] == pytest.approx(scipy_s.pvalue) and test["n"] == 4
+    low, high = scipy_s.confidence_interval(0.95)
+    assert test["difference"] - test["±"] == pytest.approx(low) and test["difference"] + test["±"] == pytest.approx(
+        high
+    )
+    assert paired([0.5, 0.6], [0.5, 0.6])["p"] == 1 and paired([0.6, 0.7], [0.5, 0.6])["p"] == 0
+    assert math.isnan(paired([0.5], [0.4])["p"])
+
+
+def test_performance_and_notes_say_what_the_tables_cannot():
+    rows = [r for seed, q in enumerate((0.6, 0.61, 0.62)) for r in made(seed, q, 0.5, 0.7 + seed / 100)]
+    rows += [r for seed, v in enumerate((0.4, 0.7, 0.55)) for r in made(seed, 0.5, 0.52, v, task="cola")]
+    told = performance(rows).set_index("task")
+    assert (
+        told.loc["rte", "value"] == pytest.approx(0.71) and told.loc["rte", "p"] == 0 and told.loc["cola", "p"] > 0.05
+    )
+    assert best_on_average(cells(rows)) == {("m", "rte"): {"value"}, ("m", "cola"): {"value"}}
+    said = notes(rows)
+    assert "key equals head only; measured, key and head only differ by at most 0.0000 in 6 cells" in said[0]
+    assert len(said) == 2 and said[1].startswith("m on cola") and "no ruler can" in said[1]
+    alive = [r for seed in range(3) for r in made(seed, 0.6, 0.5, 0.7, dead=False)]
+    assert "alive" in notes(alive)[0] and "equals head only" not in notes(alive)[0]
+
+
+def test_the_verbs_print_the_tables_and_resume(folder, data, tmp_path, capsys):
+    from beft_lib.__main__ import VERBS
+    from beft_lib.commands_rulers import add_agreement, add_rulers, run_agreement, run_rulers
+
+    assert {"rulers", "agreement"} <= set(VERBS)
+    import argparse
+
+    out = tmp_path / "rulers.json"
+    arguments = ["--model", str(folder), "--data", str(data), "--tasks", "sst2", "--seeds", "0", "--n-train", "32",
+                 "--epochs", "1", "--rates", "0.01", "--out", str(out)]  # fmt: skip
+    parser = argparse.ArgumentParser()
+    add_rulers(parser)
+    assert run_rulers(parser.parse_args(arguments)) == 0
+    first = capsys.readouterr().out
+    assert all(name in first for name in RULERS) and "key equals head only" in first and "1 cells" in first
+    before = out.read_bytes()
+    assert run_rulers(parser.parse_args(arguments)) == 0 and out.read_bytes() == before
+    capsys.readouterr()
+    parser = argparse.ArgumentParser()
+    add_agreement(parser)
+    assert run_agreement(parser.parse_args([str(out)])) == 0
+    told = capsys.readouterr().out
+    assert told.strip() in first.strip()[-len(told.strip()) - 1 :]
+    costs = [cell.split() for cell in told.splitlines() if cell.strip().startswith("Fisher, untrained head")]
+    assert costs and "-" not in costs[0][4:8]
+    with pytest.raises(DataError, match=r"No such results file: nowhere.json"):
+        run_agreement(parser.parse_args(["nowhere.json"]))
