@@ -201,7 +201,7 @@ def _squares(
         for left in reversed(range(draws if kind == "true" else 1)):
             given = sampled(logits, labels, generator) if kind == "true" else labels
             found = caught.gradients(negative_log_likelihood(logits, given).sum(), keep_graph=left > 0)
-            yield {term: of.double().square().sum(0).cpu() for term, of in found.items()}
+            yield {term: of.cpu().double().square().sum(0) for term, of in found.items()}
 
 
 def sampled(logits: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
@@ -235,7 +235,7 @@ def _clipped(model: nn.Module, batch: dict[str, Tensor], labels: Tensor, clip: f
     mean = {term: of.sum(0) for term, of in found.items()}  # (L, d): the loss is a mean already
     norm = nn.utils.get_total_norm([*mean.values(), *(gradient for gradient in rest if gradient is not None)])
     scale = min(1.0, clip / (norm.item() + 1e-6)) if clip > 0 else 1.0  # torch's own clipping
-    return {term: (of.double() * scale).square().cpu() for term, of in mean.items()}
+    return {term: (of.cpu().double() * scale).square() for term, of in mean.items()}
 
 
 def _check(kind: str, where: str, draws: int) -> None:

@@ -80,6 +80,15 @@ def test_one_batched_pass_is_the_loop_over_examples(family, regression):
     assert all(p.grad is None for p in model.parameters())  # and nothing was left in the model
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_key_gradients_are_zero_to_rounding_exactly_where_the_row_says(family):
+    model = tiny.model(family).double()
+    found = per_example_gradients(model, *batch_of(model))
+    ratio = found["key"].norm() / found["query"].norm()
+    # Some decoders compute softmax in float32 whatever the model's own kind, so rounding is that of float32.
+    assert ratio < 1e-5 if FAMILIES[family].key_is_dead else ratio > 1e-2
+
+
 @pytest.mark.parametrize("frozen", ["nothing", "all", "head"])
 def test_what_is_frozen_makes_no_difference(frozen):
     model = tiny.model("bert").double()

@@ -110,7 +110,7 @@ STEPS = np.arange(61)
         (1e-3 * STEPS**2.0, 0.9e-3 * STEPS, 20),  # a gap that widens is no noise
         (1e-3 * STEPS * (1 + 0.1 * (-1.0) ** STEPS), 0.95e-3 * STEPS, None),  # changes places every step
         (1e-3 * STEPS * 1.2 ** (2 + (-1.0) ** STEPS), 1e-3 * STEPS * 1.01, None),  # first, but within its noise
-        (1e-3 * STEPS, 1e-3 * STEPS * (0.1 + STEPS / 70), 22),  # the gap closes at first faster than it is wide
+        (1e-3 * STEPS, 1e-3 * STEPS * (0.1 + STEPS / 70), 22),  # it closes, but slowly
     ],
 )
 def test_a_ranking_is_settled_when_it_stands_above_its_noise(value, query, when):
