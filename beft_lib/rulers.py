@@ -54,21 +54,21 @@ def after_head(model: nn.Module, task: Task, run: Run) -> dict[str, Any]:
 
 
 def after_probe(model: nn.Module, task: Task, seen: ProbeResult) -> dict[str, Any]:
-    """The same, while the model holds a whole probe."""
+    """The same, while the model holds a whole probe. Without importance where a term starts at zero: it has none."""
     steps = int(seen.steps[-1])
-    ended = seen.settled() or steps
-    at = int((seen.steps == ended).nonzero()[0][0])
+    whole = {"seconds": seen.seconds, "steps": steps}
     fisher = fisher_information(model, task, where="trained", seed=seen.seed, recipe=seen.recipe, progress=False)
-    return {
-        "importance": {"scores": dict(seen.ranking()), "seconds": seen.seconds, "steps": steps},
-        "importance, early stop": {
-            "scores": dict(seen.ranking(at)), "seconds": seen.seconds * ended / steps, "steps": ended,
-        },
-        "magnitude": {
-            "scores": dict(seen.ranking(score=magnitude_per_layer)), "seconds": seen.seconds, "steps": steps,
-        },
+    found = {
+        "magnitude": {"scores": dict(seen.ranking(score=magnitude_per_layer)), **whole},
         "Fisher, trained": _entry(fisher, seen.seconds, steps),
-    }  # fmt: skip
+    }
+    if all(vectors.any() for vectors in seen.pre.values()):
+        ended = seen.settled() or steps
+        at = int((seen.steps == ended).nonzero()[0][0])
+        early = {"seconds": seen.seconds * ended / steps, "steps": ended}
+        found["importance"] = {"scores": dict(seen.ranking()), **whole}
+        found["importance, early stop"] = {"scores": dict(seen.ranking(at)), **early}
+    return found
 
 
 def facts(model: nn.Module) -> dict[str, Any]:
