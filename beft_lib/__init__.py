@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .adapters import describe_adapter, load_adapter, merge_adapter, save_adapter, use_adapter
-    from .architectures import FAMILIES, TERMS
+    from .architectures import FAMILIES, TERMS, live_key, register_family
     from .biases import add_biases, find_biases, install, remove, reset, shifted, snapshot
+    from .effects import loss_without, output_change, task_batches
     from .errors import AdapterError, BeftError, DataError, ModelError, ScoreError, TrainingError, UnknownName
     from .fisher import fisher_information
+    from .folding import fold
+    from .layouts import Concatenated, Family, PerHead, Separate
     from .lesson import start
     from .methods import METHODS, fine_tune
     from .models import load_model, load_tokenizer
@@ -31,6 +34,8 @@ _MODULE_OF = {
     "use_adapter": "adapters",
     "FAMILIES": "architectures",
     "TERMS": "architectures",
+    "live_key": "architectures",
+    "register_family": "architectures",
     "add_biases": "biases",
     "find_biases": "biases",
     "install": "biases",
@@ -38,6 +43,9 @@ _MODULE_OF = {
     "reset": "biases",
     "shifted": "biases",
     "snapshot": "biases",
+    "loss_without": "effects",
+    "output_change": "effects",
+    "task_batches": "effects",
     "AdapterError": "errors",
     "BeftError": "errors",
     "DataError": "errors",
@@ -46,6 +54,11 @@ _MODULE_OF = {
     "TrainingError": "errors",
     "UnknownName": "errors",
     "fisher_information": "fisher",
+    "fold": "folding",
+    "Concatenated": "layouts",
+    "Family": "layouts",
+    "PerHead": "layouts",
+    "Separate": "layouts",
     "start": "lesson",
     "METHODS": "methods",
     "fine_tune": "methods",
@@ -68,9 +81,13 @@ __all__ = [
     "TERMS",
     "AdapterError",
     "BeftError",
+    "Concatenated",
     "DataError",
+    "Family",
     "ModelError",
+    "PerHead",
     "ScoreError",
+    "Separate",
     "TrainingError",
     "UnknownName",
     "add_biases",
@@ -78,24 +95,30 @@ __all__ = [
     "find_biases",
     "fine_tune",
     "fisher_information",
+    "fold",
     "importance",
     "importance_per_layer",
     "install",
+    "live_key",
     "load_adapter",
     "load_model",
     "load_task",
     "load_tokenizer",
+    "loss_without",
     "magnitude",
     "magnitude_per_layer",
     "merge_adapter",
+    "output_change",
     "probe",
     "rank_terms",
+    "register_family",
     "remove",
     "reset",
     "save_adapter",
     "shifted",
     "snapshot",
     "start",
+    "task_batches",
     "use_adapter",
 ]
 

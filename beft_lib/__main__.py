@@ -53,6 +53,7 @@ VERBS: dict[str, Verb] = {
              "commands_rulers", "add_rulers", "run_rulers"),
         Verb("agreement", "how often each ruler picks the best term, and at what cost",
              "commands_rulers", "add_agreement", "run_agreement"),
+        Verb("families", "list the model families, each checked just now on a random model", "families"),
         Verb("bench", "measure speed against bare PyTorch", "commands_science", "add_bench", "run_bench"),
         Verb("mini", "figures of the shipped English data: variety, near-duplicates, shortcuts", "mini"),
         Verb("pocket", "rebuild the pocket world: its data and models", "pocket.build"),

@@ -19,7 +19,7 @@ from torch.nn.utils import parametrize
 
 from . import runtime
 from .adapter_folder import is_path
-from .architectures import TERMS, Part, family_of, head_parameters, layers_of, parts_of
+from .architectures import TERMS, Part, family_of, head_parameters, layers_of, parts_of, width_of
 from .biases import BiasDelta
 from .errors import AdapterError
 
@@ -149,7 +149,7 @@ def paths_of(model: nn.Module) -> dict[nn.Module, str]:
 
 
 def _width(part: Part) -> int:
-    return cast(Tensor, part.module.weight).shape[0] if part.index is None else part.index.numel()
+    return width_of(part.module) if part.index is None else part.index.numel()
 
 
 def _sample(model: nn.Module) -> list[float]:

@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from . import __version__, biases
+from . import __version__, biases, folding
 from .adapter_card import card
 from .adapter_fit import check_base, fit
 from .adapter_folder import CARD, CONFIG, FORMAT, OWN, WEIGHTS, Contents, is_path, read_folder, write_folder
@@ -92,16 +92,19 @@ def use_adapter(model: nn.Module, name: str | None) -> None:
         config.id2label, config.label2id = dict(labels), {label: number for number, label in labels.items()}
 
 
-def merge_adapter(model: nn.Module) -> nn.Module:
-    """Fold what is in use into the biases, in place: a stock model with stock keys and the same logits.
+def merge_adapter(model: nn.Module, fold: bool = False) -> nn.Module:
+    """Put what is in use into the biases, in place: a stock model with stock keys and the same logits.
 
+    ``fold=True`` moves b_v on into the output projection's bias (see ``folding.fold``). Biases that ``add_biases``
+    added are switched on in the configuration where stock code has a place for them, or go where they are zero.
     The merged model counts as a new pretrained model: adapters loaded before, and the way back, are gone.
+    Raises ModelError, with nothing changed, where no stock model can hold the result.
     """
     if not (biases.all_deltas(model) or getattr(model, "beft_adapters", {}) or getattr(model, "beft_pristine", {})):
         raise AdapterError(
             f"{type(model).__name__} has nothing to merge: call load_adapter(model, folder) or fine_tune first."
         )
-    biases.remove(model, merge=True)
+    folding.fold(model) if fold else folding.settle(model)
     for name in ("beft_pristine", "beft_adapters", "beft_labels", "beft_fresh"):
         model.__dict__.pop(name, None)
     return model

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from .architectures import TERMS, Part, parts_of
+from .architectures import TERMS, Part, parts_of, width_of
 from .errors import ModelError, UnknownName
 
 
@@ -47,7 +47,7 @@ class BiasTerm:
 
     def values(self) -> Tensor:
         """The bias as the model uses it now, delta included: (L, d), a float64 copy on the CPU."""
-        return torch.stack([_current(part) for part in self.parts])
+        return torch.stack([term_in(part) for part in self.parts])
 
     def deltas(self) -> list[nn.Parameter]:
         """The trainable deltas, L × (d,); empty when none is installed."""
@@ -88,7 +88,7 @@ def add_biases(model: nn.Module, terms: Iterable[str] = TERMS) -> list[str]:
     for part in (part for term in terms for part in parts_of(model, term)):
         if getattr(part.module, "bias", None) is None:
             weight = cast(Tensor, part.module.weight)
-            zero = torch.zeros(weight.shape[0], dtype=weight.dtype, device=weight.device)
+            zero = torch.zeros(width_of(part.module), dtype=weight.dtype, device=weight.device)
             part.module.bias = nn.Parameter(zero, requires_grad=False)
             added.append(part.name)
     return added
@@ -99,8 +99,8 @@ def install(model: nn.Module, terms: Iterable[str] = TERMS) -> dict[str, BiasTer
     biases = find_biases(model, terms)
     for part in (part for term in biases.values() for part in term.parts):
         if _installed(part) is None:
-            cast(Tensor, part.module.bias).requires_grad_(False)  # the delta is trained in its place
-            delta = BiasDelta(part.term, cast(Tensor, part.module.bias), part.index)
+            _original(part.module).requires_grad_(False)  # the delta is trained in its place
+            delta = BiasDelta(part.term, _original(part.module), part.index)
             parametrize.register_parametrization(part.module, "bias", delta, unsafe=True)
     return biases
 
@@ -143,7 +143,7 @@ def shifted(model: nn.Module, term: str, by: Tensor) -> Iterator[nn.Module]:
     before = [_original(part.module).detach().clone() for part in bias.parts]
     try:
         with torch.no_grad():
-            for part, move in zip(bias.parts, by.expand(len(bias), -1), strict=True):
+            for part, move in zip(bias.parts, by.expand(bias.values().shape), strict=True):
                 original = _original(part.module)
                 index = torch.arange(original.numel()) if part.index is None else part.index
                 original.index_add_(0, index.to(original.device), move.to(original))
@@ -171,8 +171,12 @@ def _installed(part: Part) -> BiasDelta | None:
     return next((delta for delta in _deltas_of(part.module) if delta.term == part.term), None)
 
 
-def _current(part: Part) -> Tensor:
-    """The term's own part of the bias, as used now, in float64: a 16-bit base must not round a 32-bit delta away."""
+def term_in(part: Part) -> Tensor:
+    """A term's own part of one bias as used now, zeros where there is none: (d,), float64 on the CPU (a 16-bit base
+    must not round a 32-bit delta away).
+    """
+    if getattr(part.module, "bias", None) is None:
+        return torch.zeros(width_of(part.module) if part.index is None else len(part.index), dtype=torch.float64)
     bias = _original(part.module).detach().to("cpu", torch.float64)
     own = bias if part.index is None else bias[part.index]
     delta = _installed(part)

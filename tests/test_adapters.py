@@ -10,7 +10,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification
 
-from beft_lib import adapter_folder, load_model, load_task, methods
+from beft_lib import adapter_folder, load_model, load_task, methods, verify
 from beft_lib.adapter_folder import CARD, CONFIG, OWN, PICKLE, WEIGHTS, read_folder, write_folder
 from beft_lib.adapters import describe_adapter, load_adapter, merge_adapter, save_adapter, use_adapter
-from beft_lib.architectures import FAMILIES, Separate, head_parameters
+from beft_lib.architectures import FAMILIES, Separate, head_parameters, parts_of
 from beft_lib.biases import all_deltas
 from beft_lib.errors import AdapterError, BeftError, UnknownName
 from beft_lib.methods import METHODS, Run, fine_tune
@@ -34,7 +34,8 @@ from beft_lib.training import Training
 
 ADAPTABLE = [name for name in METHODS if name != "full"]
 SEPARATE = [name for name, family in FAMILIES.items() if isinstance(family.layout, Separate)]
-IDS = torch.randint(5, 40, (3, 9), generator=torch.Generator().manual_seed(0))
+BIASED = [name for name, family in FAMILIES.items() if "qkv" in family.biased]  # tests/test_folding.py: the others
+PAPERS = ["bert", "roberta", "electra", "distilbert", "opt"]  # these with every method, the others with one
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,9 @@ def tune(task, monkeypatch) -> Callable[..., Run]:
 
 def logits(model: nn.Module) -> Tensor:
     with torch.no_grad():
-        return model(input_ids=IDS, attention_mask=torch.ones_like(IDS)).logits
+        return model(
+            **verify.example(getattr(model, "base_model", model) if isinstance(model, PeftModel) else model)
+        ).logits
 
 
 def state(model: nn.Module) -> dict[str, Tensor]:
@@ -78,11 +81,14 @@ def edit(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
     path.write_text(json.dumps(found), encoding="utf-8")
 
 
+def _pairs(families: Iterable[str], every: list[str], one: str) -> list[tuple[str, str]]:
+    return [(family, value) for family in families for value in (every if family in PAPERS else [one])]
+
+
 # There and back
 
 
-@pytest.mark.parametrize("method", ADAPTABLE)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family, method", _pairs(FAMILIES, ADAPTABLE, "qkv"))
 def test_a_saved_adapter_gives_the_same_logits_on_the_same_base(family, method, tune, tmp_path):
     run = tune(tiny.model(family), method)
     tuned = logits(run.model)
@@ -97,8 +103,7 @@ def test_a_saved_adapter_gives_the_same_logits_on_the_same_base(family, method, 
     assert torch.equal(logits(fresh), before)
 
 
-@pytest.mark.parametrize("method", [name for name in ADAPTABLE if name != "all_biases"])
-@pytest.mark.parametrize("family", SEPARATE)
+@pytest.mark.parametrize("family, method", _pairs(SEPARATE, [m for m in ADAPTABLE if m != "all_biases"], "value"))
 def test_stock_peft_opens_ours_head_included(family, method, tune, tmp_path):
     run = tune(tiny.model(family), method)
     save_adapter(run, tmp_path / "a")
@@ -106,12 +111,12 @@ def test_stock_peft_opens_ours_head_included(family, method, tune, tmp_path):
     torch.testing.assert_close(logits(opened), logits(run.model), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("targets", ["leaf", "full", "pattern", "two terms"])
-@pytest.mark.parametrize("family", SEPARATE)
+@pytest.mark.parametrize("family, targets", _pairs(SEPARATE, ["leaf", "full", "pattern", "two terms"], "full"))
 def test_ours_opens_what_peft_trained(family, targets, tmp_path):
     base = tiny.model(family)
     leaf = FAMILIES[family].layout.module("value").rsplit(".", 1)[-1]
-    paths = [name for name, _ in base.named_modules() if name.endswith("." + leaf)]
+    modules = [part.module for part in parts_of(base, "value")]
+    paths = [name for name, module in base.named_modules() if module in modules]
     query = FAMILIES[family].layout.module("query").rsplit(".", 1)[-1]
     wanted = {"leaf": [leaf], "full": paths[1:], "pattern": rf".*\.{leaf}", "two terms": [leaf, query]}[targets]
     opened = get_peft_model(base, BeftConfig(task_type="SEQ_CLS", target_modules=wanted)).eval()
@@ -176,7 +181,7 @@ def test_what_is_written_says_what_it_is(task, tune, tmp_path):
 # Switching and merging
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [*PAPERS, "gpt2", "gpt_neox", "llama"])
 def test_several_adapters_on_one_base(family, tune, tmp_path):
     model, expected = tiny.model(family), {}
     for seed, method in enumerate(ADAPTABLE):
@@ -230,8 +235,7 @@ def test_switching_takes_less_than_a_millisecond_at_minilm_s_size(tune, tmp_path
     assert min(seconds[::2]) < 1e-3 and min(seconds[1::2]) < 1e-3, f"{min(seconds) * 1e3:.2f} ms"
 
 
-@pytest.mark.parametrize("method", ["value", "qkv", "all_biases", "head"])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family, method", _pairs(BIASED, ["value", "qkv", "all_biases", "head"], "qkv"))
 def test_merging_leaves_a_stock_model(family, method, tune, tmp_path):
     model, stock = tiny.model(family), tiny.model(family)
     save_adapter(tune(model, method), tmp_path / "a")
@@ -415,6 +419,39 @@ def test_a_refused_adapter_leaves_the_one_in_use(tune, tmp_path):
     with pytest.raises(AdapterError):
         load_adapter(model, tmp_path / "a")
     assert same_state(before, state(model)) and list(model.__dict__["beft_adapters"]) == ["default"]
+
+
+@pytest.mark.parametrize("family", ["gpt2", "gpt_neox", "phi3"])
+def test_a_fused_family_s_adapter_is_ours_alone_and_says_so(family, tune, tmp_path):
+    folder = save_adapter(tune(tiny.model(family), "value"), tmp_path / "a")
+    path = FAMILIES[family].layout.module("value")
+    parts = [key for key in load_file(folder / WEIGHTS) if ".beft_bias" in key]
+    assert len(parts) == 2 and all(key.endswith(f"{path}.beft_bias.value") for key in parts)
+    assert not (folder / CONFIG).exists() and not describe_adapter(folder)["peft"]
+    assert "Stock PEFT cannot load this" in (folder / CARD).read_text(encoding="utf-8")
+    with pytest.raises(AdapterError, match=r"trained on .* with family"):
+        load_adapter(tiny.model("opt"), folder)
+
+
+def test_a_part_of_a_fused_bias_of_another_width_is_refused(tune, tmp_path):
+    folder = save_adapter(tune(tiny.model("phi3"), "value"), tmp_path / "a")
+    wider = tiny.model("phi3", num_key_value_heads=4)
+    before = state(wider)
+    with pytest.raises(AdapterError, match=r"other weights|shape"):
+        load_adapter(wider, folder)
+    assert same_state(before, state(wider))
+
+
+def test_a_bias_free_model_s_adapter_opens_in_stock_peft_on_the_stock_model(tune, tmp_path):
+    model = tiny.model("llama", zero="qkv")
+    folder = save_adapter(tune(model, "value"), tmp_path / "a")
+    stock = tiny.model("llama", zero="qkv")
+    for part in (part for term in ("query", "key", "value") for part in parts_of(stock, term)):
+        part.module.register_parameter("bias", None)
+    with pytest.raises(AdapterError, match=r"no bias to move. Call add_biases"):
+        load_adapter(stock, folder)
+    opened = PeftModel.from_pretrained(stock, str(folder)).eval()
+    torch.testing.assert_close(logits(opened), logits(model), atol=1e-5, rtol=0)
 
 
 def test_a_bias_free_layer_says_how_to_get_one(tune, tmp_path):

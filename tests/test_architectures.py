@@ -3,94 +3,114 @@
 import pytest
 import tiny
 import torch
+from torch import nn
 
-from beft_lib import architectures, biases
-from beft_lib.architectures import FAMILIES, TERMS
+from beft_lib import architectures, biases, verify
+from beft_lib.architectures import FAMILIES, POSITIONS, TERMS, Family, PerHead, Separate, live_key, register_family
 from beft_lib.errors import ModelError, UnknownName
+from beft_lib.methods import prepare
+from beft_lib.verify import CHECKS, example, tiny_model
 
 ROWS = list(FAMILIES)
+GROUPED = {"falcon", "gemma", "llama", "mistral", "phi", "phi3", "qwen2", "qwen3", "starcoder2"}
+# Released variants of a family that its row has to be right about as well.
+VARIANTS = {
+    "Falcon 7B: one key/value head": ("falcon", {"new_decoder_architecture": False, "multi_query": True}),
+    "Falcon RW: ALiBi, one k and v a head": (
+        "falcon", {"new_decoder_architecture": False, "multi_query": False, "alibi": True, "num_kv_heads": 4}),
+    "DeBERTa without p2c": ("deberta-v2", {"pos_att_type": ["c2p"]}),
+    "DeBERTa with absolute positions": ("deberta-v2", {"relative_attention": False, "pos_att_type": None}),
+    "DeBERTa v2 xlarge: positions projected by their own": ("deberta-v2", {"share_att_key": False}),
+    "Phi with normed keys": ("phi", {"qk_layernorm": True}),
+    "Pythia, all of a head turned": (
+        "gpt_neox", {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 1.0}}),
+    "Llama with biases": ("llama", {"attention_bias": True}),
+    "GPT-2, attention scaled by layer": ("gpt2", {"scale_attn_by_inverse_layer_idx": True}),
+    "heads wider than the model over their number": ("gemma", {"head_dim": 16}),
+}  # fmt: skip
 
 
-def inputs(batch=3, length=9):
-    torch.manual_seed(1)
-    ids = torch.randint(5, len(tiny.WORDS), (batch, length))
-    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize("model_type", ROWS)
+def test_the_row_is_true(model_type, check):
+    model = tiny_model(model_type)
+    CHECKS[check](model, example(model))
 
 
-def attentions(model):
-    return torch.stack(model(**inputs(), output_attentions=True).attentions)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_row_is_true_of_other_members_of_the_family(variant):
+    model_type, changes = VARIANTS[variant]
+    model = tiny_model(model_type, **changes)
+    for check in CHECKS.values():
+        check(model, example(model))
 
 
-def double(model_type):
-    return tiny.model(model_type, attn_implementation="eager").double()
+def wrong(model_type, **changes):
+    """The row with one thing wrong in it."""
+    row = FAMILIES[model_type]
+    return Family(**{**{name: getattr(row, name) for name in row.__dataclass_fields__}, **changes})
+
+
+WRONG = {
+    "q and k exchanged": ("llama", {"layout": Separate("self_attn.k_proj", "self_attn.q_proj", "self_attn.v_proj")},
+                          {"num_key_value_heads": 4}, "query is query"),
+    "k and q exchanged": ("bert", {"layout": Separate("attention.self.key", "attention.self.query",
+                          "attention.self.value")}, {}, "key is key"),
+    "k and v exchanged": ("opt", {"layout": Separate("self_attn.q_proj", "self_attn.v_proj", "self_attn.k_proj")}, {},
+                          "value is value"),
+    "per head, called concatenated": ("gpt_neox", {"layout": architectures.Concatenated("attention.query_key_value")},
+                                      {}, "query is query"),
+    "concatenated, called per head": ("gpt2", {"layout": PerHead("attn.c_attn")}, {}, "value is value"),
+    "another projection's output": ("llama", {"output": "mlp.down_proj"}, {}, "value is value"),
+    "rotary, called absolute": ("llama", {"positions": "absolute"}, {}, "b_k as stated"),
+    "absolute, called rotary": ("bert", {"positions": "rotary"}, {}, "b_k as stated"),
+    "partly rotary, called rotary": ("phi", {"positions": "rotary"}, {}, "b_k as stated"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_row_is_found_out(case, monkeypatch):
+    """The test of the tests: each of them fails where it should."""
+    model_type, changes, sizes, check = WRONG[case]
+    model = tiny_model(model_type, **sizes)
+    monkeypatch.setitem(FAMILIES, model_type, wrong(model_type, **changes))
+    with pytest.raises(ModelError, match="The row is not true of this model"):
+        CHECKS[check](model, example(model))
 
 
 @pytest.mark.parametrize("model_type", ROWS)
 def test_the_row_finds_every_term_in_every_layer(model_type):
-    model = tiny.model(model_type)
+    model, row = tiny_model(model_type), FAMILIES[model_type]
     found = biases.find_biases(model)
-    assert set(found) == set(TERMS)
     modules = [part.module for term in found.values() for part in term.parts]
-    assert len(modules) == 6 and len({id(m) for m in modules}) == 6
-    assert all(term.values().shape == (2, 32) and term.values().dtype == torch.float64 for term in found.values())
+    assert len(modules) == 6 and len({id(m) for m in modules}) == (2 if row.fused else 6)
+    width = 16 if model_type in GROUPED else 32
+    assert {term: tuple(bias.values().shape) for term, bias in found.items()} == {
+        "query": (2, 32), "key": (2, width), "value": (2, width)
+    }  # fmt: skip
+    assert all(term.values().all() for term in found.values())
 
 
 @pytest.mark.parametrize("model_type", ROWS)
-def test_value_moves_the_output_and_never_attention(model_type):
-    model = double(model_type)
-    with torch.no_grad():
-        before, where = model(**inputs()).logits, attentions(model)[0]
-        with biases.shifted(model, "value", torch.full((2, 32), 0.5)):
-            after, there = model(**inputs()).logits, attentions(model)[0]
-    assert (after - before).abs().max() > 1e-6
-    assert torch.equal(where, there)  # layer 0: later layers see other inputs
+def test_which_biases_stock_code_has(model_type):
+    """``biased`` is what the class builds by default; a switch gives the others theirs."""
+    row = FAMILIES[model_type]
+    for switched in (False, True) if row.switch else (False,):
+        config = tiny.config(model_type, **({row.switch: True} if switched else {}))
+        with torch.device("meta"):
+            model = verify.auto_class(config).from_config(config)
+        layer = architectures.layers_of(model)[0]
+        modules = {term[0]: architectures.parts_of(model, term)[0].module for term in TERMS}
+        modules["o"] = architectures.output_of(layer, row)
+        having = "".join(letter for letter, module in modules.items() if module.bias is not None)
+        assert having == ("qkvo" if switched else row.biased)
 
 
 @pytest.mark.parametrize("model_type", ROWS)
-def test_query_moves_attention(model_type):
-    model = double(model_type)
-    torch.manual_seed(2)
-    with torch.no_grad():
-        before = attentions(model)
-        with biases.shifted(model, "query", torch.randn(2, 32).double()):
-            assert (attentions(model) - before).abs().max() > 1e-6
-
-
-@pytest.mark.parametrize("model_type", ROWS)
-def test_key_is_inert_exactly_where_the_row_says(model_type):
-    model = double(model_type)
-    torch.manual_seed(2)
-    with torch.no_grad():
-        before = model(**inputs()).logits
-        with biases.shifted(model, "key", torch.randn(2, 32).double()):
-            moved = (model(**inputs()).logits - before).abs().max().item()
-    # OPT and BLOOM take the softmax in fp32 even for a float64 model: dead to fp32 rounding, not to fp64's.
-    assert (moved < 1e-6) == FAMILIES[model_type].key_is_dead
-
-
-@pytest.mark.parametrize("model_type", ROWS)
-def test_installing_and_removing_change_no_logit_and_leave_stock_keys(model_type):
-    model = tiny.model(model_type)
-    keys, logits = list(model.state_dict()), model(**inputs()).logits
-    biases.install(model)
-    assert len(biases.all_deltas(model)) == 6
-    assert torch.equal(model(**inputs()).logits, logits)
-    biases.remove(model)
-    assert list(model.state_dict()) == keys
-    assert torch.equal(model(**inputs()).logits, logits)
-
-
-@pytest.mark.parametrize("model_type", ROWS)
-def test_merging_keeps_the_moved_output_in_a_stock_model(model_type):
-    model = tiny.model(model_type)
-    keys, before = list(model.state_dict()), model(**inputs()).logits
-    for delta in biases.install(model, ["value"])["value"].deltas():
-        delta.data.uniform_(-1, 1)
-    moved = model(**inputs()).logits
-    assert (moved - before).abs().max() > 1e-4
-    biases.remove(model, merge=True)
-    assert list(model.state_dict()) == keys
-    assert torch.allclose(model(**inputs()).logits, moved, atol=1e-6)
+def test_dead_or_alive_follows_from_positions(model_type):
+    row = FAMILIES[model_type]
+    assert POSITIONS[row.positions].why and row.positions != "unknown"
+    assert row.key_is_dead == (not live_key(tiny_model(model_type)).any())
 
 
 @pytest.mark.parametrize("model_type", ROWS)
@@ -113,13 +133,76 @@ def test_the_paper_s_counts():
     assert sum(p.numel() for p in architectures.head_parameters(roberta).values()) == 592_130
 
 
-def test_an_unknown_family_names_the_rows_the_candidates_and_what_to_add():
+# Families without a row
+
+
+def meta(model_type, **changes):
     from transformers import AutoConfig, AutoModel
 
+    sizes = {"hidden_size": 8, "num_attention_heads": 2, "num_hidden_layers": 2, "vocab_size": 8, **changes}
     with torch.device("meta"):
-        model = AutoModel.from_config(AutoConfig.for_model("gpt2", n_layer=1, n_embd=8, n_head=2))
-    with pytest.raises(ModelError, match=r"gpt2.*Known families: bert.*c_attn"):
+        return AutoModel.from_config(AutoConfig.for_model(model_type, **sizes))
+
+
+FOUND = {
+    "camembert": ("encoder.layer", "attention.self.value", "attention.output.dense"),
+    "granite": ("layers", "self_attn.v_proj", "self_attn.o_proj"),
+    "vit": ("layers", "attention.v_proj", "attention.o_proj"),
+}
+
+
+@pytest.mark.parametrize("model_type", FOUND)
+def test_an_unlisted_family_is_found_by_structure(model_type):
+    model = meta(model_type, intermediate_size=16)
+    row = architectures.family_of(model)
+    assert (row.layers, row.layout.module("value"), row.output) == FOUND[model_type]
+    assert len(architectures.parts_of(model, "value")) == 2 and row.positions == "unknown" and not row.key_is_dead
+
+
+def test_what_is_found_works_as_a_row_does():
+    """Every listed separate family whose names are usual is found as its row says, and holds every check but b_k's."""
+    seen = []
+    for model_type, row in FAMILIES.items():
+        found = architectures.discover(tiny_model(model_type), model_type)
+        if isinstance(found, Family):
+            assert (found.layers, found.layout, found.output) == (row.layers, row.layout, row.output)
+            seen.append(model_type)
+    assert set(seen) == {name for name, row in FAMILIES.items() if not row.fused} - {"t5"}
+
+
+@pytest.mark.parametrize("model_type, why", [
+    ("codegen", "0 lists of layers"), ("mpt", "0 lists of layers"), ("bart", "2 lists of layers"),
+])  # fmt: skip
+def test_where_it_is_not_certain_the_error_shows_the_candidates_and_the_row(model_type, why):
+    sizes = {"bart": {"d_model": 8, "encoder_attention_heads": 2, "decoder_attention_heads": 2}}
+    model = meta(model_type, **sizes.get(model_type, {}))
+    with pytest.raises(ModelError, match=rf"{model_type}.*{why}.*bert.*register_family\(Family\('{model_type}'"):
         biases.find_biases(model)
+
+
+class Odd(nn.Module):
+    """An attention nobody has heard of: three unusual names."""
+
+    class config:  # noqa: N801
+        model_type, num_attention_heads, hidden_size = "odd", 2, 8
+
+    def __init__(self):
+        super().__init__()
+        self.blocks = nn.ModuleList(nn.ModuleDict({n: nn.Linear(8, 8) for n in "abcd"}) for _ in range(3))
+        self.score = nn.Linear(8, 2)
+
+
+def test_a_row_by_hand_works_for_everything(monkeypatch):
+    monkeypatch.setattr(architectures, "FAMILIES", dict(FAMILIES))
+    model = Odd()
+    with pytest.raises(ModelError, match="odd"):
+        biases.find_biases(model)
+    with pytest.raises(UnknownName, match=r"kind of positions 'rotory'.*Did you mean 'rotary'"):
+        register_family(Family("odd", "blocks", Separate("a", "b", "c"), "d", "rotory"))
+    register_family(Family("odd", "blocks", Separate("a", "b", "c"), "d", "rotary", ("score",)))
+    assert str(biases.find_biases(model)["key"]) == "key: 3 layers × (8,) in b"
+    counts = prepare(model, "value", 0)
+    assert (counts.method, counts.head) == (24, 18)
 
 
 def test_a_term_that_is_none():

@@ -66,23 +66,18 @@ def test_a_model_without_biases_is_told_how_to_get_some():
     assert all(not term.values().any() for term in biases.find_biases(model).values())
 
 
-class Config:
-    num_attention_heads, num_key_value_heads, hidden_size = 4, 2, 8
-
-
+@pytest.mark.parametrize("counts", [(4, 4, 2), (4, 2, 3), (4, 1, 5)], ids=str)
 @pytest.mark.parametrize("layout", [Concatenated("qkv"), PerHead("qkv")])
-def test_a_fused_bias_splits_into_disjoint_parts_that_cover_it(layout):
-    config = Config()
-    if isinstance(layout, PerHead):
-        config.num_key_value_heads = 4
-    index = torch.cat([layout.index(term, config) for term in ("query", "key", "value")])
-    assert torch.equal(index.sort().values, torch.arange(len(index)))
+def test_a_fused_bias_splits_into_disjoint_parts_that_cover_it(layout, counts):
+    heads, kv_heads, head_dim = counts
+    parts = [layout.index(term, counts) for term in ("query", "key", "value")]
+    assert [len(part) for part in parts] == [heads * head_dim, kv_heads * head_dim, kv_heads * head_dim]
+    assert torch.equal(torch.cat(parts).sort().values, torch.arange((heads + 2 * kv_heads) * head_dim))
 
 
 def test_training_one_part_of_a_fused_bias_leaves_the_others_bit_identical():
-    module, config = nn.Linear(8, 24), Config()
-    config.num_key_value_heads = 4
-    index = PerHead("qkv").index("value", config)
+    module = nn.Linear(8, 24)
+    index = PerHead("qkv").index("value", (4, 4, 2))
     before = module.bias.detach().clone()
     delta = biases.BiasDelta("value", module.bias, index)
     nn.utils.parametrize.register_parametrization(module, "bias", delta, unsafe=True)
@@ -93,6 +88,28 @@ def test_training_one_part_of_a_fused_bias_leaves_the_others_bit_identical():
     assert index[:2].tolist() == [4, 5]  # head 0 holds q 0-1, k 2-3, v 4-5
 
 
+def test_several_parts_of_a_fused_bias_are_trained_together():
+    model = tiny.model("gpt2")
+    terms = biases.install(model)
+    before = biases.snapshot(terms)
+    for number, term in enumerate(terms.values()):
+        for delta in term.deltas():
+            delta.data.fill_(number + 1.0)
+    after = biases.snapshot(terms)
+    assert [float((after[t] - before[t]).unique().mean().round(decimals=5)) for t in after] == [1.0, 2.0, 3.0]
+    trained = [name for name, p in model.named_parameters() if p.requires_grad and "attn" in name]
+    assert not any(name.endswith("original") for name in trained)  # the pretrained bias itself stays where it is
+
+
+def test_a_conv1d_without_a_bias_gets_one_of_its_width():
+    model = tiny.model("gpt2")
+    ids = {"input_ids": torch.tensor([[2, 6, 7, 3]])}
+    module = biases.find_biases(model)["query"].parts[0].module
+    module.bias = None
+    assert biases.add_biases(model, ["value"]) == ["layer 0 attn.c_attn"]
+    assert module.bias.shape == (96,) and torch.isfinite(model(**ids).logits).all()
+
+
 def test_separate_projections_take_the_whole_bias():
     layout = Separate("q", "k", "v")
-    assert layout.module("value") == "v" and layout.index("value", Config()) is None
+    assert layout.module("value") == "v" and layout.index("value", (4, 4, 2)) is None

@@ -18,6 +18,8 @@ from beft_lib.gradients import negative_log_likelihood, per_example_gradients
 from beft_lib.methods import METHODS, prepare, recipe_for
 
 LENGTHS = (12, 3, 7, 9, 5)  # padded to the longest
+TWICE = "deberta-v2"  # projects its distances by the same modules as its tokens: refused
+READING = [name for name in FAMILIES if name not in (TWICE, "whisper")]  # Whisper takes sound, not ids
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +40,7 @@ def model(task, folder):
 def batch_of(model: Any, side: str = "right") -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     torch.manual_seed(1)
     pad = model.config.pad_token_id
-    rows = [torch.randint(5, 40, (length,)) for length in LENGTHS]
+    rows = [torch.cat([torch.randint(5, 40, (length - 1,)), torch.tensor([3])]) for length in LENGTHS]  # 3: </s>
     ids = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=pad, padding_side=side)
     return {"input_ids": ids, "attention_mask": (ids != pad).long()}, torch.tensor([0, 1, 1, 0, 1])
 
@@ -59,7 +61,7 @@ def one_by_one(model: Any, batch: dict[str, torch.Tensor], labels: torch.Tensor)
 
 
 @pytest.mark.parametrize("regression", [False, True])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", READING)
 def test_one_batched_pass_is_the_loop_over_examples(family, regression):
     model = tiny.model(family).double()
     if getattr(find_biases(model)["value"].parts[0].module, "bias", None) is None:
@@ -74,13 +76,14 @@ def test_one_batched_pass_is_the_loop_over_examples(family, regression):
         assert found[term].shape == (len(LENGTHS), 2, found[term].shape[-1])
         largest = expected["value"].abs().max()
         assert largest > 1e-4  # there was something to find
-        assert torch.allclose(found[term], expected[term], rtol=1e-6, atol=1e-9 * largest)
+        # Many families take the softmax in float32 whatever the model's own kind.
+        assert torch.allclose(found[term], expected[term], rtol=1e-6, atol=1e-6 * largest)
     rows = found["value"].flatten(1)
     assert torch.linalg.matrix_rank(rows) > 1  # rows are of different examples
     assert all(p.grad is None for p in model.parameters())  # and nothing was left in the model
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", READING)
 def test_key_gradients_are_zero_to_rounding_exactly_where_the_row_says(family):
     model = tiny.model(family).double()
     found = per_example_gradients(model, *batch_of(model))
@@ -114,10 +117,10 @@ def test_a_delta_in_place_changes_nothing_but_where_it_is_measured():
 class Fused(nn.Module):
     """One attention head layer with q, k and v in one projection."""
 
-    def __init__(self, layout: Any, config: Any):
+    def __init__(self, layout: Any):
         super().__init__()
         self.qkv = nn.Linear(8, 24)
-        self.index = [layout.index(term, config) for term in TERMS]
+        self.index = [layout.index(term, (2, 2, 4)) for term in TERMS]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         together = self.qkv(x)
@@ -127,15 +130,12 @@ class Fused(nn.Module):
 
 @pytest.mark.parametrize("layout", [Concatenated("qkv"), PerHead("qkv")])
 def test_of_a_fused_projection_each_term_gets_its_own_elements(layout, monkeypatch):
-    from types import SimpleNamespace
-
     from beft_lib import gradients
     from beft_lib.architectures import Part
     from beft_lib.biases import BiasTerm
 
     torch.manual_seed(0)
-    config = SimpleNamespace(num_attention_heads=2, num_key_value_heads=2, hidden_size=8)
-    layers = nn.ModuleList(Fused(layout, config) for _ in range(2)).double()
+    layers = nn.ModuleList(Fused(layout) for _ in range(2)).double()
     terms = {
         t: BiasTerm(t, tuple(Part(n, t, "", layer.qkv, layer.index[i]) for n, layer in enumerate(layers)))
         for i, t in enumerate(TERMS)

@@ -7,43 +7,29 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import (
-    AutoConfig,
-    AutoModel,
-    AutoModelForSequenceClassification,
-    PreTrainedModel,
-    PreTrainedTokenizerFast,
-)
+from transformers import AutoConfig, AutoModel, PreTrainedModel, PreTrainedTokenizerFast
 
-from beft_lib.architectures import TERMS
+from beft_lib.architectures import FAMILIES, TERMS
 from beft_lib.biases import find_biases
+from beft_lib.verify import SIZES, tiny_model
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 WORDS = ("good bad fine poor film food book was is not very the a and but slow quick dull bright he she they it "
          "saw found lost tall small red blue house dog cat . , ?").split()  # fmt: skip
 
-SIZES = dict(
-    hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64, max_position_embeddings=64
-)
-# Families that spell the sizes otherwise.
-SPELLING: dict[str, dict[str, Any]] = {
-    "distilbert": dict(dim=32, n_layers=2, n_heads=4, hidden_dim=64, max_position_embeddings=64),
-    "electra": dict(SIZES, embedding_size=32),
-    "opt": dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, ffn_dim=64, max_position_embeddings=64,
-                word_embed_proj_dim=32, do_layer_norm_before=True),
-}  # fmt: skip
-
 
 def config(model_type: str, **changes: Any) -> Any:
-    sizes = {"vocab_size": len(SPECIAL) + len(WORDS), "pad_token_id": 0, **SPELLING.get(model_type, SIZES), **changes}
-    return AutoConfig.for_model(model_type, **sizes)
+    sizes = {**SIZES, **FAMILIES[model_type].tiny, "vocab_size": len(SPECIAL) + len(WORDS)}
+    return AutoConfig.for_model(model_type, **{**sizes, **changes})
 
 
 def model(model_type: str, seed: int = 0, head: bool = True, **changes: Any) -> PreTrainedModel:
-    """A random model in eval mode whose biases are not zero, as in any pretrained model."""
+    """A random model in eval mode that has q, k and v biases, none of them zero, as in any pretrained model."""
+    if head:
+        sizes = {"vocab_size": len(SPECIAL) + len(WORDS), **changes}
+        return tiny_model(model_type, seed, torch.float32, **sizes)  # type: ignore[return-value]
     torch.manual_seed(seed)
-    kind = AutoModelForSequenceClassification if head else AutoModel
-    made = kind.from_config(config(model_type, num_labels=2, **changes))
+    made = AutoModel.from_config(config(model_type, **changes))
     with torch.no_grad():
         for bias in find_biases(made, TERMS).values():
             for part in bias.parts:
