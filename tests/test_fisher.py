@@ -48,6 +48,7 @@ def batch_of(model: Any, side: str = "right") -> tuple[dict[str, torch.Tensor], 
 def one_by_one(model: Any, batch: dict[str, torch.Tensor], labels: torch.Tensor) -> dict[str, torch.Tensor]:
     """The same without any trick: one example, unpadded, plain backward into the bias itself."""
     terms = find_biases(model)
+    model.requires_grad_(True)  # biases that were added are frozen
     found: dict[str, list[torch.Tensor]] = {term: [] for term in terms}
     for number in range(len(labels)):
         real = batch["attention_mask"][number].bool()
@@ -89,7 +90,7 @@ def test_key_gradients_are_zero_to_rounding_exactly_where_the_row_says(family):
     found = per_example_gradients(model, *batch_of(model))
     ratio = found["key"].norm() / found["query"].norm()
     # Some decoders compute softmax in float32 whatever the model's own kind, so rounding is that of float32.
-    assert ratio < 1e-5 if FAMILIES[family].key_is_dead else ratio > 1e-2
+    assert ratio < 1e-5 if FAMILIES[family].key_is_dead else ratio > 1e-4
 
 
 @pytest.mark.parametrize("frozen", ["nothing", "all", "head"])
