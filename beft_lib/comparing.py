@@ -169,7 +169,8 @@ def kendall(scores: Mapping[str, float], performance: Mapping[str, float]) -> fl
     NaN where all scores, or all performances, are equal: then there is no order to agree with.
     """
     terms = list(performance)
-    return float(stats.kendalltau([scores[t] for t in terms], [performance[t] for t in terms]).statistic)
+    tau: Any = stats.kendalltau([scores[t] for t in terms], [performance[t] for t in terms])
+    return float(tau.statistic)
 
 
 def paired(a: Sequence[float], b: Sequence[float]) -> dict[str, float]:

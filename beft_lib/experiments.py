@@ -214,7 +214,7 @@ def summary(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 
     frame = table(rows)
     if "scored_on" in frame:  # tries for a learning rate are no results
-        frame = frame[frame["scored_on"].fillna("validation") == "validation"]
+        frame = frame.loc[frame["scored_on"].fillna("validation") == "validation"]
     kind = frame[[name for name in KEY if name in frame and name not in ("seed", "scored_on")]].map(str)
     variants = kind.groupby("task").nunique().max()
     differs = [name for name in kind if name not in ("task", "method") and variants[name] > 1]

@@ -111,7 +111,9 @@ class Probes(Tabled):
     def ranking(self, score: Score = importance_per_layer) -> list[tuple[str, float, float]]:
         """Terms with mean and standard deviation of their score over the seeds, the highest mean first."""
         frame = self.table(score).drop(index="mean")
-        return sorted(((str(t), frame[t].mean(), frame[t].std()) for t in frame), key=lambda row: -row[1])
+        spread = {term: frame[term].to_numpy(dtype=float) for term in self.results[0].pre}  # (seeds,) each
+        rows = [(t, float(v.mean()), float(v.std(ddof=1)) if len(v) > 1 else float("nan")) for t, v in spread.items()]
+        return sorted(rows, key=lambda row: -row[1])
 
     @property
     def choices(self) -> dict[int, str]:
