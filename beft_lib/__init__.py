@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from .lesson import start
     from .methods import METHODS, fine_tune
     from .models import load_model, load_tokenizer
+    from .planning import describe_machine, estimate_memory, memory_plan
     from .probing import probe
+    from .prompting import ask, complete, score_answers
+    from .prompts import PROMPTS
     from .scores import importance, importance_per_layer, magnitude, magnitude_per_layer, rank_terms
     from .tasks import TASKS, load_task
 
@@ -64,7 +67,14 @@ _MODULE_OF = {
     "fine_tune": "methods",
     "load_model": "models",
     "load_tokenizer": "models",
+    "describe_machine": "planning",
+    "estimate_memory": "planning",
+    "memory_plan": "planning",
     "probe": "probing",
+    "ask": "prompting",
+    "complete": "prompting",
+    "score_answers": "prompting",
+    "PROMPTS": "prompts",
     "importance": "scores",
     "importance_per_layer": "scores",
     "magnitude": "scores",
@@ -77,6 +87,7 @@ _MODULE_OF = {
 __all__ = [
     "FAMILIES",
     "METHODS",
+    "PROMPTS",
     "TASKS",
     "TERMS",
     "AdapterError",
@@ -91,7 +102,11 @@ __all__ = [
     "TrainingError",
     "UnknownName",
     "add_biases",
+    "ask",
+    "complete",
     "describe_adapter",
+    "describe_machine",
+    "estimate_memory",
     "find_biases",
     "fine_tune",
     "fisher_information",
@@ -107,6 +122,7 @@ __all__ = [
     "loss_without",
     "magnitude",
     "magnitude_per_layer",
+    "memory_plan",
     "merge_adapter",
     "output_change",
     "probe",
@@ -115,6 +131,7 @@ __all__ = [
     "remove",
     "reset",
     "save_adapter",
+    "score_answers",
     "shifted",
     "snapshot",
     "start",

@@ -16,11 +16,11 @@ def card(own: Mapping[str, Any]) -> str:
     return f"""{_front_matter(own)}
 # {own["method"]} on {own["task"]}
 
-A BEFT adapter: {_what(own)} of `{name}` and the task head, everything else untouched.
+A BEFT adapter: {_what(own)} of `{name}`{" and the task head" if own["labels"] else ""}, everything else untouched.
 
 | | |
 |---|---|
-| task | {own["task"]} ({", ".join(own["labels"])}) |
+| task | {own["task"]} ({", ".join(own["labels"]) or "asked in words"}) |
 | data | {examples}{data["source"] or "source not recorded"} |
 | base model | {name}, revision {base["revision"] or "not recorded"} ({base["layers"]} layers, width {base["width"]}) |
 | trained | {counts["method"]:,} parameters by the method + {counts["head"]:,} in the head, of {counts["model"]:,} |
@@ -48,13 +48,14 @@ def _what(own: Mapping[str, Any]) -> str:
 
 def _loading(own: Mapping[str, Any]) -> str:
     name, labels = json.dumps(own["base"]["hub"] or own["base"]["name"]), len(own["labels"])
+    kind, options = ("SequenceClassification", f", num_labels={labels}") if labels else ("CausalLM", "")
     if own["peft"]:
         return f"""With this course's library, or with PEFT alone (0.20 or later):
 
 ```python
 load_adapter(model, "FOLDER")  # beft_lib
 
-model = AutoModelForSequenceClassification.from_pretrained({name}, num_labels={labels})
+model = AutoModelFor{kind}.from_pretrained({name}{options})
 model = PeftModel.from_pretrained(model, "FOLDER")
 ```
 """
@@ -71,7 +72,8 @@ def _front_matter(own: Mapping[str, Any]) -> str:
     lines = ["library_name: peft"] if own["peft"] else []
     if base["hub"]:
         lines += [f"base_model: {_quoted(base['hub'])}", "base_model_relation: adapter"]
-    lines += ["pipeline_tag: text-classification", 'tags: ["beft", "bias-tuning", "parameter-efficient-fine-tuning"]']
+    kind = "text-classification" if own["labels"] else "text-generation"
+    lines += [f"pipeline_tag: {kind}", 'tags: ["beft", "bias-tuning", "parameter-efficient-fine-tuning"]']
     dataset = f"{own['task']}, {data['source'] or 'source not recorded'}"
     measured = {name: value for name, value in own["metrics"].items() if value is not None}
     if measured:
@@ -79,7 +81,7 @@ def _front_matter(own: Mapping[str, Any]) -> str:
             "model-index:",
             f"- name: {_quoted(own['method'] + ' on ' + own['task'])}",
             "  results:",
-            "  - task: {type: text-classification}",
+            f"  - task: {{type: {kind}}}",
             f"    dataset: {{name: {_quoted(dataset)}, type: {_quoted(own['task'])}}}",
             "    metrics:",
             *(f"    - {{type: {_quoted(name)}, value: {value:.6g}}}" for name, value in measured.items()),

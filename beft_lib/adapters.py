@@ -29,6 +29,7 @@ from .errors import AdapterError, UnknownName
 if TYPE_CHECKING:
     from .methods import Run
 
+_PEFT_KINDS = (("ForSequenceClassification", "SEQ_CLS"), ("ForCausalLM", "CAUSAL_LM"))
 _TOLD = ("method", "terms", "task", "labels", "data", "seed", "metric", "metrics", "recipe")
 
 
@@ -177,7 +178,7 @@ def _peft_config(model: nn.Module, own: Mapping[str, Any]) -> dict[str, Any]:
         "peft_version": "0.21.0",
         "revision": own["base"]["revision"],
         "target_modules": sorted(match["module"] for match in matches if match),
-        "task_type": "SEQ_CLS" if type(model).__name__.endswith("ForSequenceClassification") else None,
+        "task_type": next((kind for end, kind in _PEFT_KINDS if type(model).__name__.endswith(end)), None),
     }
 
 

@@ -28,7 +28,7 @@ from .methods import METHODS, prepare, recipe_for
 from .models import load_model, load_tokenizer
 from .probing import _Record, probe
 from .tasks import Task, load_task
-from .training import BiasTrainer, Recipe, Watch, arguments_for, collator, encode
+from .training import BiasTrainer, Recipe, Watch, arguments_for, way_of
 
 Batch = dict[str, Tensor]
 PLAIN, FISHER, ONE_BY_ONE = "backward, plain", "backward, per example", "per example, one by one"
@@ -100,13 +100,14 @@ def bench(
 
 def batches_of(task: Task, tokenizer: PreTrainedTokenizerBase, recipe: Recipe, steps: int) -> list[Batch]:
     """The first ``steps`` batches of a seeded epoch, padded as the recipe says."""
-    examples = encode(task, task.train, tokenizer, recipe.max_length)
+    way = way_of(task)
+    examples = way.encode(task, task.train, tokenizer, recipe.max_length)
     loader = DataLoader(
         examples,  # type: ignore[arg-type]
         batch_size=recipe.batch_size,
         shuffle=True,
         generator=torch.Generator().manual_seed(0),
-        collate_fn=collator(tokenizer, recipe),
+        collate_fn=way.collator(task, tokenizer, recipe.pad_to),
     )
     made = [dict(batch) for batch in loader]
     return (made * (steps // len(made) + 1))[:steps]

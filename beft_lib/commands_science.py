@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+_PROMPTED = "ask a language model in words, as the paper does with OPT (squad and drop: always)"
+
 
 def add_select(parser: argparse.ArgumentParser) -> None:
     _common(parser)
@@ -37,7 +39,7 @@ def run_select(args: argparse.Namespace) -> int:
 
 def add_tune(parser: argparse.ArgumentParser) -> None:
     _common(parser)
-    parser.add_argument("--method", default="value", help="value, query, key, qkv, all_biases, full or head")
+    parser.add_argument("--method", default="value", help="value, query, key, qkv, all_biases, full, head; zero_shot …")
     parser.add_argument(
         "--save", type=Path, metavar="FOLDER", help="save what was trained there (safetensors and JSON)"
     )
@@ -72,6 +74,7 @@ def add_measure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", help="mini, pocket, hub or a folder (None: the profile's)")
     parser.add_argument("--n-train", type=int)
     parser.add_argument("--epochs", type=float, help="None: the paper's")
+    parser.add_argument("--prompted", action="store_true", default=None, help=_PROMPTED)
     parser.add_argument("--out", type=Path, required=True, help="results file; what it holds is not run again")
 
 
@@ -80,7 +83,9 @@ def run_measure(args: argparse.Namespace) -> int:
     from .experiments import Grid, read_rows, run_grid, summary
 
     changes = {} if args.epochs is None else {"epochs": args.epochs}
-    grid = Grid(args.model, args.tasks, args.methods, args.seeds, args.data, args.n_train, changes)
+    grid = Grid(
+        args.model, args.tasks, args.methods, args.seeds, args.data, args.n_train, changes, prompted=args.prompted
+    )
     for row in run_grid(grid, args.out):
         print(
             f"{row['task']} {row['method']} seed {row['seed']}: {row['score']:.3f} in {row['seconds']:.0f} s",
@@ -132,6 +137,7 @@ def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epochs", type=float, help="None: the paper's")
     parser.add_argument("--learning-rate", type=float, help="None: the paper's")
     parser.add_argument("--batch-size", type=int)
+    parser.add_argument("--prompted", action="store_true", default=None, help=_PROMPTED)
     parser.add_argument("--json", action="store_true", help="one line of JSON instead of text")
 
 
@@ -144,5 +150,5 @@ def _load(args: argparse.Namespace) -> tuple[Any, Any]:
     from .models import load_model
     from .tasks import load_task
 
-    task = load_task(args.task, args.data, n_train=args.n_train, seed=args.seed)
+    task = load_task(args.task, args.data, n_train=args.n_train, seed=args.seed, prompted=args.prompted)
     return load_model(args.model, task, seed=args.seed), task

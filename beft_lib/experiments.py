@@ -34,7 +34,17 @@ from .training import Training, progress_bar
 if TYPE_CHECKING:
     import pandas as pd
 
-KEY = ("model", "task", "source", "n_train", "method", "seed", "changes", "scored_on")  # what makes a row this row
+KEY = (
+    "model",
+    "task",
+    "source",
+    "n_train",
+    "method",
+    "seed",
+    "changes",
+    "scored_on",
+    "prompted",
+)  # makes a row this row
 MISSING = {"scored_on": "validation"}  # of files written before there was a choice
 RATES = (3e-4, 1e-3, 3e-3, 1e-2)  # tried for each method; one with a rate of its own tries the same multiples of that
 RATE_UNIT = 1e-3
@@ -49,6 +59,7 @@ class Grid:
         rates: learning rates to choose from for each task and method, on a held-out part of *train* (validation is
             never looked at); () takes the recipe's. ``rate_seed`` draws the examples and the part held out.
         held_out: share of train that is held out for it.
+        prompted: ask a language model in words (None: where the task knows no other way).
         rulers: measure every ruler as well (``beft_lib/rulers.py``), after the runs of ``MEASURED_AFTER``.
     """
 
@@ -63,13 +74,14 @@ class Grid:
     rate_seed: int = 0
     held_out: float = 0.25
     rulers: bool = False
+    prompted: bool | None = None
 
     def __len__(self) -> int:
         """Runs that end in a score on validation; those that choose a rate come on top."""
         return len(self.tasks) * len(self.methods) * len(self.seeds)
 
     def task(self, name: str, seed: int) -> Task:
-        return load_task(name, self.data, n_train=self.n_train, seed=seed)
+        return load_task(name, self.data, n_train=self.n_train, seed=seed, prompted=self.prompted)
 
 
 def run_grid(grid: Grid, path: str | Path, progress: bool | None = None) -> Iterator[dict[str, Any]]:
@@ -130,7 +142,7 @@ class _Runs:
         fixed = {
             "model": str(self.grid.model), "task": task.name, "source": _portable(task.source),
             "n_train": len(task.train), "method": method, "seed": seed, "changes": dict(changes),
-            "scored_on": scored_on,
+            "scored_on": scored_on, **({"prompted": True} if task.prompt else {}),
         }  # fmt: skip
         counts = scored_on == "validation"
         rulers = self.grid.rulers and counts and method in MEASURED_AFTER

@@ -20,13 +20,14 @@ from torch.utils.data import DataLoader
 
 from . import biases, runtime
 from .architectures import head_parameters
+from .classifying import collator, encode
 from .errors import TrainingError, UnknownName
 from .gradients import captured, logits_of, negative_log_likelihood
 from .methods import METHODS, fine_tune, prepare, recipe_for
 from .models import load_tokenizer
 from .rankings import Tabled, check_classes, layer_table, ranked
 from .tasks import Task
-from .training import Recipe, collator, encode, progress_bar
+from .training import Recipe, progress_bar
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -173,6 +174,10 @@ def batches_of(
     model: nn.Module, task: Task, recipe: Recipe, shuffled: torch.Generator | None = None
 ) -> list[dict[str, Tensor]]:
     """The training examples in padded batches on the model's device, of like length unless ``shuffled``."""
+    if task.prompt:
+        raise TrainingError(
+            f"Fisher information is of a classifier's labels: load_task({task.name!r}) without prompted."
+        )
     tokenizer = load_tokenizer(model)
     examples = encode(task, task.train, tokenizer, recipe.max_length)
     if shuffled is None:
@@ -182,7 +187,7 @@ def batches_of(
         batch_size=recipe.batch_size,
         shuffle=shuffled is not None,
         generator=shuffled,
-        collate_fn=collator(tokenizer, recipe),
+        collate_fn=collator(task, tokenizer, recipe.pad_to),
     )
     where = next(model.parameters()).device
     return [{name: value.to(where) for name, value in batch.items()} for batch in loader]

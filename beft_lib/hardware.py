@@ -43,6 +43,20 @@ def dtype() -> torch.dtype:
     return torch.bfloat16 if native else torch.float32
 
 
+def base_dtype() -> tuple[torch.dtype, str]:
+    """What a frozen language model is loaded in, and why, for people. What is trained stays in float32."""
+    import torch
+
+    where = device().type
+    if where == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.bfloat16, "the GPU computes in bfloat16: half the memory of float32, and its range"
+    if where == "cuda":
+        return torch.float16, "this GPU has no bfloat16; float16 halves the memory, and losses are scaled"
+    if where == "mps":
+        return torch.float32, "on Apple's GPU float32 is the dtype in which every operation is there"
+    return torch.float32, "a CPU is fastest, and exact enough to compare, in float32"
+
+
 def cuda_bytes() -> int:
     """Memory of the GPU in bytes; 0 without CUDA, without torch, or when ``BEFT_DEVICE`` says another device."""
     if os.environ.get("BEFT_DEVICE", "cuda").split(":")[0] != "cuda":

@@ -29,6 +29,7 @@ class Method:
         terms: bias terms that get a trainable delta.
         also: which of the model's own parameters are trained besides delta and head (by name).
         learning_rate: None for the task's, as for every bias method in the paper.
+        shots: demonstrations, for the ways that train nothing and only ask a language model.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Method:
     terms: tuple[str, ...] = ()
     also: Callable[[str], bool] = field(default=lambda name: False, repr=False)
     learning_rate: float | None = None
+    shots: int | None = None
 
 
 _ROWS = (
@@ -49,6 +51,11 @@ _ROWS = (
 )
 
 METHODS: dict[str, Method] = {row.name: row for row in _ROWS}
+# What a language model does as it is, on prompted tasks: nothing is tuned.
+ASKING: dict[str, Method] = {
+    row.name: row
+    for row in (Method("zero_shot", "zero-shot", shots=0), Method("in_context", "in-context learning", shots=32))
+}
 
 
 @dataclass(frozen=True)
@@ -142,13 +149,15 @@ def fine_tune(
 
     Args:
         model: from ``load_model``; tuned in place. The next ``fine_tune`` or ``probe`` starts over from pretrained.
-        method: a key of ``METHODS``.
+        method: a key of ``METHODS``; on a prompted task also of ``ASKING``, where nothing is trained.
         seed: of the head, the batches and the dropout.
         recipe: None for the paper's for this task and method; ``changes`` replace single fields (``epochs=2``).
         folder: keeps checkpoints there, so that an interrupted run goes on where it was (see ``training.train``).
     """
     method = method_row(method)
     recipe = recipe_for(task, method, recipe, **changes)
+    if method.shots is not None:
+        return _only_asked(model, task, method, seed, recipe)
     counts = prepare(model, method, seed)
     label = f"{method.name} on {task.name}: {counts.method:,} + {counts.head:,} parameters"
     tokenizer = load_tokenizer(model)
@@ -156,11 +165,33 @@ def fine_tune(
     return evaluated(model, task, method.name, seed, counts, recipe, done)
 
 
+def _only_asked(model: nn.Module, task: Task, method: Method, seed: int, recipe: Recipe) -> Run:
+    """The pretrained model, asked: no training, no seconds of it."""
+    if task.prompt is None:
+        raise TrainingError(
+            f"{method.name} asks a language model in words, and {task.name} was loaded for a classifier: use "
+            f"load_task({task.name!r}, prompted=True) and a decoder, or the method 'head'."
+        )
+    restore(model)
+    model.beft_token = object()  # type: ignore[assignment]
+    counts = Counts(0, 0, sum(p.numel() for p in model.parameters()))
+    done = Training(0, 0.0, 0, np.zeros(0))
+    return evaluated(model, task, method.name, seed, counts, recipe, done, method.shots or 0)
+
+
 def evaluated(
-    model: nn.Module, task: Task, method: str, seed: int, counts: Counts, recipe: Recipe, done: Training
+    model: nn.Module,
+    task: Task,
+    method: str,
+    seed: int,
+    counts: Counts,
+    recipe: Recipe,
+    done: Training,
+    shots: int = 0,
 ) -> Run:
     """A finished training as a Run: the model as it is now, scored on the validation examples."""
-    metrics = evaluate_model(model, task, load_tokenizer(model), recipe.max_length)
+    options = {"shots": shots, "seed": seed} if shots else {}
+    metrics = evaluate_model(model, task, load_tokenizer(model), recipe.max_length, **options)
     source = getattr(getattr(model, "beft_source", None), "name", "")
     return Run(
         method, task.name, seed, task.metric, metrics, counts, done.steps, done.seconds, done.peak_memory, recipe,
@@ -172,9 +203,10 @@ def method_row(method: str | Method) -> Method:
     """The row of a method. Raises UnknownName."""
     if isinstance(method, Method):
         return method
-    if method not in METHODS:
-        raise UnknownName("method", method, METHODS)
-    return METHODS[method]
+    rows = {**METHODS, **ASKING}
+    if method not in rows:
+        raise UnknownName("method", method, rows)
+    return rows[method]
 
 
 def recipe_for(task: Task, method: Method, recipe: Recipe | None = None, **changes: Any) -> Recipe:
@@ -182,8 +214,8 @@ def recipe_for(task: Task, method: Method, recipe: Recipe | None = None, **chang
     unknown = set(changes) - set(Recipe.__dataclass_fields__)
     if unknown:
         raise UnknownName("recipe field", sorted(unknown)[0], Recipe.__dataclass_fields__)
-    base = recipe or Recipe(method.learning_rate or task.row.learning_rate, task.row.epochs)
-    return replace(base, **changes)
+    own = {} if method.learning_rate is None else {"learning_rate": method.learning_rate}
+    return replace(recipe or Recipe(**{**task.recipe, **own}), **changes)
 
 
 def prepare(model: nn.Module, method: str | Method, seed: int) -> Counts:
@@ -209,7 +241,10 @@ def prepare(model: nn.Module, method: str | Method, seed: int) -> Counts:
     deltas = [d for term in biases.install(model, method.terms).values() for d in term.deltas()] if method.terms else []
     trained = sum(d.numel() for d in deltas) + sum(p.numel() for p in own.values()) + head_biases
     if trained + len(head) == 0:
-        raise TrainingError(f"{method.name} trains nothing on {type(model).__name__}: it has no task head to train.")
+        raise TrainingError(
+            f"{method.name} trains nothing on {type(model).__name__}: it has no task head to train. On a prompted task "
+            "this is the method 'zero_shot'."
+        )
     return Counts(trained, sum(p.numel() for p in head.values()) - head_biases, whole)
 
 

@@ -1,4 +1,6 @@
-"""Loading a stock transformers model with a head for a task, and giving that head a fresh start by a seed."""
+"""Loading a stock transformers model for a task: a classifier whose head gets a fresh start by a seed, or a language
+model as it is.
+"""
 
 from __future__ import annotations
 
@@ -10,58 +12,65 @@ from typing import Any, cast
 import torch
 import transformers
 from torch import nn
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from . import runtime
 from .errors import ModelError
 from .tasks import Task
 
+_LARGE = 1e9  # bytes of weights from which loading takes long enough to want a bar
+
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """transformers without progress bars and load reports: a fresh head is announced by us, not by a warning."""
+def quiet(bars: bool = False) -> Iterator[None]:
+    """transformers without load reports, and without progress bars unless ``bars``: a fresh head is announced by us."""
     logging = transformers.utils.logging
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    level, shown = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    if not bars:
+        logging.disable_progress_bar()
     try:
         yield
     finally:
         logging.set_verbosity(level)
-        if bars:
+        if shown:
             logging.enable_progress_bar()
 
 
 def load_model(
-    name: str | Path, task: Task, dtype: torch.dtype = torch.float32, seed: int = 0, **options: Any
+    name: str | Path, task: Task, dtype: torch.dtype | None = None, seed: int = 0, **options: Any
 ) -> PreTrainedModel:
-    """A pretrained model with a head for ``task``; the head is drawn from ``seed``.
+    """A pretrained model for ``task``: with a head drawn from ``seed``, or, where the task is prompted, a language
+    model as it is.
 
     Args:
         name: "bert", "roberta" or "opt" (the profile decides which), a named model ("minilm", "bert-base-cased" …),
             a local folder, or a hub id.
-        dtype: of the weights; always explicit, because transformers' default is the checkpoint's.
-        options: passed to ``from_pretrained`` (for example ``attn_implementation="eager"``).
+        dtype: of the weights. None: float32, and for a language model what the device computes fast in
+            (``hardware.base_dtype``); what is trained is in float32 in any case.
+        options: passed to ``from_pretrained``: ``attn_implementation="eager"``; ``device_map="auto"`` for a model
+            larger than one card.
 
     Raises ModelError, with the way out, when the model cannot be had.
     """
     source = runtime.locate_model(str(name))
-    labels = task.label_names
-    with quiet():
+    dtype = dtype or (runtime.base_dtype()[0] if task.prompt else torch.float32)
+    wanted = {**_where(source), "dtype": dtype, "output_loading_info": True, **options}
+    with quiet(bars=_is_large(source)):
         try:
-            model, info = AutoModelForSequenceClassification.from_pretrained(
-                source.path,
-                **_where(source),
-                num_labels=len(labels),
-                id2label=dict(enumerate(labels)),
-                label2id={label: number for number, label in enumerate(labels)},
-                problem_type="regression" if task.row.regression else "single_label_classification",
-                dtype=dtype,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,  # a head for other labels is replaced, like a missing one
-                **options,
-            )
+            load = _load_language_model if task.prompt else _load_classifier
+            model, info = load(source, task, wanted)
         except (OSError, ValueError) as error:
+            if isinstance(error, ModelError):
+                raise
             raise ModelError(f"{name!r} could not be loaded from {source.path} ({source.channel}): {error}") from error
     if model.config.pad_token_id is None:
         model.config.pad_token_id = load_tokenizer(model_source=source).pad_token_id
@@ -69,6 +78,40 @@ def load_model(
     model.beft_source, model.beft_fresh = source, tuple(sorted(fresh))
     fresh_head(model, seed)
     return cast(PreTrainedModel, model)
+
+
+def _load_classifier(source: runtime.ModelSource, task: Task, wanted: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    labels = task.label_names
+    return AutoModelForSequenceClassification.from_pretrained(
+        source.path,
+        num_labels=len(labels),
+        id2label=dict(enumerate(labels)),
+        label2id={label: number for number, label in enumerate(labels)},
+        problem_type="regression" if task.row.regression else "single_label_classification",
+        ignore_mismatched_sizes=True,  # a head for other labels is replaced, like a missing one
+        **wanted,
+    )
+
+
+def _load_language_model(source: runtime.ModelSource, task: Task, wanted: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The model with its own language-model head, none of it new. ModelError for an encoder, which cannot go on."""
+    config: Any = AutoConfig.from_pretrained(source.path, **_where(source))
+    if config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
+        raise ModelError(
+            f"{source.name} ({config.model_type}) fills gaps and does not write on, so it cannot be asked {task.name} "
+            "in words. Use a decoder (opt), or load_task without prompted=True."
+        )
+    model, info = AutoModelForCausalLM.from_pretrained(source.path, **wanted)
+    tied = {"lm_head.weight"} if config.tie_word_embeddings else set()
+    if missing := set(info["missing_keys"]) - tied:
+        raise ModelError(f"{source.path} is no whole language model: it lacks {', '.join(sorted(missing)[:3])}.")
+    return model, {**info, "missing_keys": set()}
+
+
+def context_of(model: nn.Module, tokenizer: PreTrainedTokenizerBase, max_length: int) -> int:
+    """Tokens that go in at most: what is asked for, the model's positions, the tokenizer's limit; the least of them."""
+    positions = getattr(getattr(model, "config", None), "max_position_embeddings", None) or max_length
+    return int(min(max_length, positions, tokenizer.model_max_length))
 
 
 def load_tokenizer(
@@ -100,6 +143,12 @@ def fresh_head(model: nn.Module, seed: int) -> None:
                 else torch.randn(weight.shape, generator=generator) * std
             )
             weight.copy_(drawn)
+
+
+def _is_large(source: runtime.ModelSource) -> bool:
+    """Whether loading takes a while: weights of more than a gigabyte (a model still on the hub counts as such)."""
+    files = (path for pattern in ("*.safetensors", "*.bin") for path in Path(source.path).glob(pattern))
+    return source.channel == "hub" or sum(path.stat().st_size for path in files) > _LARGE
 
 
 def _where(source: runtime.ModelSource) -> dict[str, Any]:

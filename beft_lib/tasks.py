@@ -13,6 +13,7 @@ from datasets import Dataset, load_dataset
 
 from . import runtime
 from .errors import DataError, UnknownName
+from .prompts import PROMPTS, Prompt
 from .reading import Row, find_split, read_rows
 
 
@@ -23,12 +24,13 @@ class TaskRow:
     Attributes:
         name: ours, and the name of its folder.
         texts: one template for a single sentence, two for a pair, filled from the columns.
-        labels: names in the order of their numbers; empty for regression.
-        metrics: keys of ``metrics.METRICS``; the first one decides.
+        labels: names in the order of their numbers; empty for regression and for free answers.
+        metrics: keys of ``metrics.METRICS`` (free answers: ``answers.ANSWER_METRICS``); the first one decides.
         hub: id on the hub; ``subset`` its configuration; ``validation`` the split scored.
         sizes: training examples at low, medium, high data (paper, appendix).
         learning_rate: of the bias methods; ``epochs`` for a base model (paper, appendix).
         label_range: lowest and highest label of a regression.
+        answers: where free text answers, the column (and the field in it) of the right ones.
     """
 
     name: str
@@ -42,6 +44,7 @@ class TaskRow:
     epochs: int
     validation: str = "validation"
     label_range: tuple[float, float] = (0.0, 0.0)
+    answers: str = ""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -50,7 +53,7 @@ class TaskRow:
 
     @property
     def regression(self) -> bool:
-        return not self.labels
+        return not self.labels and not self.answers
 
 
 def _sizes(low: int, medium: int | None = None, high: int | None = None) -> dict[str, int]:
@@ -81,6 +84,10 @@ _ROWS = (
             _SUPER, "cb", _sizes(250), 1e-3, 60),
     TaskRow("wic", ("{word}: {sentence1}", "{sentence2}"), ("different", "same"), ("accuracy",),
             _SUPER, "wic", _sizes(1000), 1e-3, 16),
+    TaskRow("squad", ("{title}: {question}", "{context}"), (), ("squad_f1", "squad_exact"),
+            "rajpurkar/squad", "plain_text", _sizes(1000), 1e-3, 5, answers="answers.text"),
+    TaskRow("drop", ("{question}", "{passage}"), (), ("drop_f1", "drop_exact"),
+            "ucinlp/drop", "default", _sizes(1000), 1e-3, 5, answers="answers_spans.spans"),
 )  # fmt: skip
 
 TASKS: dict[str, TaskRow] = {row.name: row for row in _ROWS}
@@ -89,7 +96,11 @@ SHIPPED = ("mini", "pocket")
 
 @dataclass(frozen=True)
 class Task:
-    """A task with its examples: ``train`` and ``validation`` hold the text columns and ``label``."""
+    """A task with its examples: ``train`` and ``validation`` hold the text columns and ``label``.
+
+    With a ``prompt`` a language model is asked in words; without one a classifier reads the texts. The ``label`` of a
+    free answer is the list of the right ones.
+    """
 
     row: TaskRow
     train: Dataset = field(repr=False)
@@ -97,6 +108,7 @@ class Task:
     source: str
     size: str
     seed: int
+    prompt: Prompt | None = None
 
     @property
     def name(self) -> str:
@@ -105,7 +117,16 @@ class Task:
     @property
     def metric(self) -> str:
         """The metric that decides."""
-        return self.row.metrics[0]
+        return self.metrics[0]
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return (self.prompt or self.row).metrics
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """The paper's recipe for this task, as far as it differs from ``training.Recipe``'s defaults."""
+        return self.prompt.recipe if self.prompt else dict(learning_rate=self.row.learning_rate, epochs=self.row.epochs)
 
     @property
     def num_labels(self) -> int:
@@ -114,8 +135,8 @@ class Task:
 
     @property
     def label_names(self) -> tuple[str, ...]:
-        """A name for each output of the model; the one of a regression is called "score"."""
-        return self.row.labels or ("score",)
+        """A name for each output of a classifier; the one of a regression is called "score". None where it is asked."""
+        return () if self.prompt else self.row.labels or ("score",)
 
     def texts(self, example: Mapping[str, Any]) -> tuple[str, ...]:
         """The text, or pair of texts, that the model reads for one example."""
@@ -124,7 +145,8 @@ class Task:
     def __str__(self) -> str:
         return (
             f"{self.name} from {self.source}: {len(self.train)} training examples ({self.size}, seed {self.seed}), "
-            f"{len(self.validation)} for validation, scored by {', '.join(self.row.metrics)}"
+            f"{len(self.validation)} for validation, {'asked in words, ' if self.prompt else ''}scored by "
+            f"{', '.join(self.metrics)}"
         )
 
 
@@ -135,6 +157,7 @@ def load_task(
     n_train: int | None = None,
     n_validation: int | None = None,
     seed: int = 0,
+    prompted: bool | None = None,
 ) -> Task:
     """Load a task; the profile decides where from unless ``data`` does.
 
@@ -145,12 +168,15 @@ def load_task(
         size: "low", "medium" or "high": at most so many training examples, fewer where there are fewer.
         n_train: exactly so many instead; DataError when there are fewer. ``n_validation`` likewise.
         seed: which random subset.
+        prompted: whether to ask a language model in words, with the paper's sizes for OPT, instead of training a
+            classifier (None: where there is no other way, squad and drop).
     """
     if name not in TASKS:
         raise UnknownName("task", name, TASKS)
-    row = TASKS[name]
-    if size not in row.sizes:
-        raise UnknownName(f"size for {name}", size, row.sizes)
+    row, prompt = TASKS[name], _prompt(TASKS[name], prompted)
+    sizes = {**row.sizes, "low": prompt.n_train} if prompt else row.sizes
+    if size not in sizes:
+        raise UnknownName(f"size for {name}", size, sizes)
     source = runtime.choose_profile().profile.data if data is None else str(data)
     if source == "hub":
         train, validation, where = (*_from_hub(row), f"the hub ({row.hub}, {row.subset})")
@@ -158,7 +184,9 @@ def load_task(
         folder = _folder(row, source)
         train, validation = (_from_file(row, find_split(folder, split)) for split in ("train", "validation"))
         where = f"{source} (shipped)" if source in SHIPPED else str(folder)
-    wanted = n_train if n_train is not None else min(row.sizes[size], len(train))
+    wanted = n_train if n_train is not None else min(sizes[size], len(train))
+    if prompt and n_validation is None and len(validation) > prompt.n_validation:
+        n_validation = prompt.n_validation
     return Task(
         row,
         _subset(train, wanted, seed, f"{name} from {where}: training examples"),
@@ -168,11 +196,23 @@ def load_task(
         where,
         size if n_train is None else f"{n_train} asked for",
         seed,
+        prompt,
     )
+
+
+def _prompt(row: TaskRow, prompted: bool | None) -> Prompt | None:
+    if prompted and row.name not in PROMPTS:
+        raise UnknownName("task with a prompt", row.name, PROMPTS)
+    if prompted is False and row.answers:
+        raise DataError(f"{row.name} is answered in words, so it has to be prompted; a classifier cannot learn it.")
+    return PROMPTS[row.name] if prompted or row.answers else None
 
 
 def check_rows(row: TaskRow, rows: list[Row], path: Path) -> Dataset:
     """Rows of a file as a Dataset of the task's columns. Raises DataError naming file, line and value."""
+    if row.answers:
+        found = [(line, cells, _field(cells, row.answers)) for line, cells in rows]
+        rows = [(line, cells if right is None else {"label": right, **cells}) for line, cells, right in found]
     missing = [c for c in (*row.columns, "label") if c not in rows[0][1]]
     if missing:
         raise DataError(
@@ -186,8 +226,28 @@ def check_rows(row: TaskRow, rows: list[Row], path: Path) -> Dataset:
             if not isinstance(text, str) or not text.strip():
                 raise DataError(f"{path}, line {line}: column {column!r} should hold a text, found {text!r}.")
             columns[column].append(text)
-        columns["label"].append(_label(row, cells.get("label"), f"{path}, line {line}"))
+        label = _answers if row.answers else _label
+        columns["label"].append(label(row, cells.get("label"), f"{path}, line {line}"))
     return Dataset.from_dict(columns)
+
+
+def _field(cells: Mapping[str, Any], path: str) -> Any:
+    """``cells["answers"]["text"]`` for "answers.text"; None where it is not there."""
+    found: Any = cells
+    for name in path.split("."):
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found
+
+
+def _answers(row: TaskRow, value: Any, where: str) -> list[str]:
+    """The right answers: a list of texts, or one text."""
+    found = [value] if isinstance(value, str) else value
+    if isinstance(found, list) and found and all(isinstance(text, str) and text.strip() for text in found):
+        return found
+    raise DataError(
+        f"{where}: no right answer, found {value!r}; {row.name} needs a text or a list of texts in {row.answers!r} "
+        "(or in a column 'label')."
+    )
 
 
 def _label(row: TaskRow, value: Any, where: str) -> int | float:
@@ -239,9 +299,15 @@ def _from_hub(row: TaskRow) -> tuple[Dataset, Dataset]:
             f"connection, use load_task({row.name!r}, data='mini') or a folder, or run `python -m beft_lib prefetch` "
             "once."
         ) from error
-    keep = [*row.columns, "label"]
-    train, validation = splits["train"], splits[row.validation]  # type: ignore[index]
-    return train.select_columns(keep), validation.select_columns(keep)
+    train, validation = (_as_ours(row, splits[split]) for split in ("train", row.validation))  # type: ignore[index]
+    return train, validation
+
+
+def _as_ours(row: TaskRow, split: Dataset) -> Dataset:
+    """The task's columns alone; the right answers, nested on the hub, as ``label``. Nothing is copied."""
+    if row.answers:
+        split = split.flatten().rename_column(row.answers, "label")
+    return split.select_columns([*row.columns, "label"])
 
 
 def _subset(dataset: Dataset, n: int, seed: int, what: str) -> Dataset:

@@ -19,23 +19,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from datasets import Dataset
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm.std import tqdm
-from transformers import (
-    DataCollatorWithPadding,
-    PreTrainedTokenizerBase,
-    PrinterCallback,
-    Trainer,
-    TrainerCallback,
-    TrainingArguments,
-)
+from transformers import PreTrainedTokenizerBase, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from . import runtime
+from . import classifying, prompting, runtime
 from .errors import TrainingError
 from .files import write_text_whole
-from .metrics import TaskMetric
+from .models import context_of
 from .tasks import Task
 
 TRAINED_FILE = "trained.safetensors"
@@ -58,6 +50,7 @@ class Recipe:
     max_length: int = 128
     pad_to: int | None = None  # None: to the longest of the batch
     max_steps: int = -1  # stop earlier than the epochs say
+    checkpointing: bool = False  # compute activations again in the backward pass instead of keeping them
 
     def __post_init__(self) -> None:
         for name in ("learning_rate", "epochs", "batch_size", "eps", "max_length"):
@@ -76,12 +69,9 @@ class Training:
     stopped: str = ""
 
 
-def encode(task: Task, examples: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int = 128) -> Dataset:
-    """Token ids and labels, unpadded: padding is the batch's business."""
-    texts = [task.texts(example) for example in examples]  # type: ignore[arg-type]
-    encoded = tokenizer(*map(list, zip(*texts, strict=True)), truncation=True, max_length=max_length)
-    kind = float if task.row.regression else int
-    return Dataset.from_dict({**encoded, "labels": [kind(label) for label in examples["label"]]})
+def way_of(task: Task) -> Any:
+    """The module that puts a task to a model: it has ``encode``, ``collator``, ``loss`` and ``evaluate``."""
+    return prompting if task.prompt else classifying
 
 
 def train(
@@ -113,16 +103,18 @@ def train(
             f"batch_size {recipe.batch_size} is larger than the {len(task.train)} training examples of {task.name}: "
             f"use at most {len(task.train)}."
         )
-    watch = Watch(label, progress)
+    watch, way = Watch(label, progress), way_of(task)
     with tempfile.TemporaryDirectory(prefix="beft-") as scratch:
         home = Path(scratch if folder is None else folder)
-        arguments = arguments_for(recipe, home, seed, save_every if folder is not None else None)
+        half = next(model.parameters()).dtype == torch.float16
+        arguments = arguments_for(recipe, home, seed, save_every if folder is not None else None, half)
         trainer = BiasTrainer(
             watch,
             model=model,
             args=arguments,
-            train_dataset=encode(task, task.train, tokenizer, recipe.max_length),
-            data_collator=collator(tokenizer, recipe),
+            train_dataset=way.encode(task, task.train, tokenizer, context_of(model, tokenizer, recipe.max_length)),
+            data_collator=way.collator(task, tokenizer, recipe.pad_to),
+            compute_loss_func=way.loss(task),
             callbacks=callbacks,
         )
         checkpoint = None if folder is None else _last_checkpoint(home, _identity(model, task, recipe, seed))
@@ -141,35 +133,11 @@ def train(
     return Training(trainer.state.global_step, seconds, watch.peak_memory(), np.array(watch.losses), stopped)
 
 
-def predict(
-    model: nn.Module,
-    task: Task,
-    tokenizer: PreTrainedTokenizerBase,
-    examples: Dataset | None = None,
-    max_length: int = 128,
-) -> tuple[np.ndarray, np.ndarray]:
-    """(logits (N, classes), labels (N,)) over the validation examples, or those given, in their order."""
-    encoded = encode(task, task.validation if examples is None else examples, tokenizer, max_length)
-    # Batches of like length need little padding: sort, then put the answers back in order.
-    order = np.argsort([len(ids) for ids in encoded["input_ids"]], kind="stable")
-    with tempfile.TemporaryDirectory(prefix="beft-") as scratch:
-        arguments = TrainingArguments(
-            output_dir=scratch, per_device_eval_batch_size=64, disable_tqdm=True, report_to="none", use_cpu=_cpu()
-        )
-        trainer = Trainer(model=model, args=arguments, data_collator=DataCollatorWithPadding(tokenizer))
-        trainer.remove_callback(PrinterCallback)
-        output = trainer.predict(encoded.select(order))  # type: ignore[arg-type]
-    back = np.argsort(order)
-    return np.asarray(output.predictions)[back], np.asarray(output.label_ids)[back]
-
-
 def evaluate_model(
-    model: nn.Module, task: Task, tokenizer: PreTrainedTokenizerBase, max_length: int = 128
+    model: nn.Module, task: Task, tokenizer: PreTrainedTokenizerBase, max_length: int = 128, **options: Any
 ) -> dict[str, float]:
     """The task's metrics on its validation examples."""
-    logits, labels = predict(model, task, tokenizer, max_length=max_length)
-    answers = logits[:, 0] if task.row.regression else logits.argmax(-1)
-    return TaskMetric(task.row.metrics, task.row.regression).compute(predictions=answers, references=labels)  # type: ignore[return-value]
+    return way_of(task).evaluate(model, task, tokenizer, max_length, **options)
 
 
 class BiasTrainer(Trainer):
@@ -284,7 +252,9 @@ def _cpu() -> bool:
     return runtime.device().type == "cpu"
 
 
-def arguments_for(recipe: Recipe, folder: Path, seed: int, save_every: int | None) -> TrainingArguments:
+def arguments_for(
+    recipe: Recipe, folder: Path, seed: int, save_every: int | None, half: bool = False
+) -> TrainingArguments:
     return TrainingArguments(
         output_dir=str(folder),
         per_device_train_batch_size=recipe.batch_size,
@@ -309,15 +279,12 @@ def arguments_for(recipe: Recipe, folder: Path, seed: int, save_every: int | Non
         report_to="none",
         disable_tqdm=True,
         use_cpu=_cpu(),
+        fp16=half,  # scales losses: float16 has no room for small gradients
+        gradient_checkpointing=recipe.checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False} if recipe.checkpointing else None,
         dataloader_num_workers=0,  # a worker costs more than these batches, and Windows cannot fork
         dataloader_pin_memory=torch.cuda.is_available(),
     )
-
-
-def collator(tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> DataCollatorWithPadding:
-    if recipe.pad_to is None:
-        return DataCollatorWithPadding(tokenizer)
-    return DataCollatorWithPadding(tokenizer, padding="max_length", max_length=recipe.pad_to)
 
 
 def _identity(model: nn.Module, task: Task, recipe: Recipe, seed: int) -> dict[str, Any]:

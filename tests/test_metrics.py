@@ -9,6 +9,7 @@ import evaluate
 import numpy as np
 import pytest
 
+from beft_lib.answers import ANSWER_METRICS
 from beft_lib.errors import DataError, UnknownName
 from beft_lib.metrics import LOWEST, METRICS, TaskMetric, measure
 from beft_lib.tasks import TASKS
@@ -43,7 +44,7 @@ def no_network(monkeypatch):
 
 def test_every_metric_is_worked_out_by_hand_here():
     assert set(METRICS) == set(BY_HAND) | set(CORRELATIONS)
-    assert {name for row in TASKS.values() for name in row.metrics} <= set(METRICS)
+    assert {name for row in TASKS.values() for name in row.metrics} <= set(METRICS) | set(ANSWER_METRICS)
 
 
 @pytest.mark.parametrize("name", BY_HAND)
@@ -107,7 +108,7 @@ def test_combine():
     assert got == {name: pytest.approx(BY_HAND[name]) for name in ("accuracy", "matthews")}
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", [name for name, row in TASKS.items() if not row.answers])
 def test_every_task_is_scored_by_what_its_row_names(name):
     row = TASKS[name]
     answers = np.array(X if row.regression else [0, 1, 0, 1])

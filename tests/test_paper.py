@@ -7,7 +7,8 @@ import pytest
 
 from beft_lib import runtime
 from beft_lib.architectures import TERMS
-from beft_lib.methods import FULL_LEARNING_RATE, METHODS
+from beft_lib.methods import ASKING, FULL_LEARNING_RATE, METHODS
+from beft_lib.prompts import PROMPTS
 from beft_lib.tasks import TASKS
 from beft_lib.training import Recipe
 
@@ -59,7 +60,7 @@ def test_the_findings_that_the_lessons_quote():
     assert len(read("opt_six_tasks")) == 5 * 6
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", [name for name, row in TASKS.items() if not row.answers])
 def test_the_recipe_of_a_task_is_the_papers(name):
     row, paper = TASKS[name], read("recipes").set_index("task").loc[name]
     assert row.learning_rate == paper["learning_rate"]
@@ -78,3 +79,25 @@ def test_the_settings_of_every_run_are_the_papers():
     assert recipe.betas == (float(paper["beta_1"]), float(paper["beta_2"]))
     assert recipe.schedule == paper["schedule"]
     assert float(paper["learning_rate_full"]) == FULL_LEARNING_RATE
+
+
+@pytest.mark.parametrize("name", PROMPTS)
+def test_the_recipe_of_a_prompted_task_is_the_papers(name):
+    table = read("settings")
+    paper = table[table["side"] == "opt"].set_index("setting")["value"]
+    prompt = PROMPTS[name]
+
+    def said(setting):
+        return paper.get(f"{setting}_{name}", paper[setting])
+
+    for setting in ("learning_rate", "epochs", "batch_size", "max_length", "n_train", "n_validation"):
+        assert getattr(prompt, setting) == float(said(setting)), setting
+    assert prompt.schedule == paper["schedule"]
+    recipe = Recipe(**prompt.recipe)
+    assert recipe.weight_decay == float(paper["weight_decay"]) and recipe.clip == float(paper["clip"])
+
+
+def test_the_six_tasks_and_the_ways_of_asking_are_the_papers():
+    table = read("opt_six_tasks")
+    assert set(table["task"]) == set(PROMPTS) and set(ASKING) <= set(table["method"])
+    assert ASKING["in_context"].shots == 32 and ASKING["zero_shot"].shots == 0  # PAPER.md

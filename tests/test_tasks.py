@@ -12,6 +12,7 @@ import pytest
 from datasets import Dataset, DatasetDict
 
 from beft_lib import runtime, tasks
+from beft_lib.answers import ANSWER_METRICS
 from beft_lib.errors import DataError, UnknownName
 from beft_lib.metrics import METRICS
 from beft_lib.tasks import SHIPPED, TASKS, TaskRow, load_task
@@ -28,6 +29,8 @@ PAPER = {
     "stsb": ((287, 1150, 2300), 1e-4, 60, ("spearman", "pearson")),
     "cb": ((250,), 1e-3, 60, ("macro_f1", "accuracy")),
     "wic": ((1000,), 1e-3, 16, ("accuracy",)),
+    "squad": ((1000,), 1e-3, 5, ("squad_f1", "squad_exact")),
+    "drop": ((1000,), 1e-3, 5, ("drop_f1", "drop_exact")),
 }
 # GLUE's and SuperGLUE's own columns and label order on the hub: what a file downloaded from there holds.
 HUB = {
@@ -41,19 +44,31 @@ HUB = {
     "stsb": (("sentence1", "sentence2"), ()),
     "cb": (("premise", "hypothesis"), ("entailment", "contradiction", "neutral")),
     "wic": (("word", "sentence1", "sentence2"), ("different", "same")),
+    "squad": (("title", "question", "context"), ()),
+    "drop": (("question", "passage"), ()),
 }
 SHIPPED_TASKS = [
     (source, name)
     for source in SHIPPED
     for name in TASKS
-    if (runtime.data_folder() / source / name / "train.csv").is_file()
+    if any((runtime.data_folder() / source / name).glob("train.*"))
 ]
 
 
 def examples(row: TaskRow, n: int) -> list[dict[str, Any]]:
     """n examples in the task's columns, each different, labels in turn."""
     label = (lambda i: i % 6 / 1.0) if row.regression else (lambda i: i % len(row.labels))
+    if row.answers:
+        label = "answer {}".format
     return [{**{c: f"{c} number {i}" for c in row.columns}, "label": label(i)} for i in range(n)]
+
+
+def nested(row: TaskRow, example: dict[str, Any]) -> dict[str, Any]:
+    """An example as the hub has it: the right answers below a column of their own, beside other fields."""
+    if not row.answers:
+        return example
+    column, field = row.answers.split(".")
+    return {**{k: v for k, v in example.items() if k != "label"}, column: {field: [example["label"]], "other": [0]}}
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -90,7 +105,7 @@ def test_a_row_is_the_paper_s(name):
     assert dict(row.sizes) == dict(zip(("low", "medium", "high"), sizes, strict=False))
     assert (row.learning_rate, row.epochs, row.metrics) == (learning_rate, epochs, metrics)
     assert (row.columns, row.labels) == HUB[name]
-    assert set(row.metrics) <= set(METRICS)
+    assert set(row.metrics) <= set(METRICS) | set(ANSWER_METRICS)
     assert row.regression == (row.label_range != (0.0, 0.0)) == (name == "stsb")
     assert len(row.texts) in (1, 2)
 
@@ -118,6 +133,9 @@ def test_what_ships_loads_with_its_row(source, name):
     assert set(task.train.column_names) == {*task.row.columns, "label"} == set(task.validation.column_names)
     assert len(task.train) <= task.row.sizes["low"] and len(task.validation) > 0
     assert f"{source} (shipped)" in str(task) and str(len(task.train)) in str(task)
+    if task.row.answers:
+        assert all(right and all(text.strip() for text in right) for right in task.validation["label"])
+        return
     labels = set(task.validation["label"])
     if task.row.regression:
         assert all(isinstance(label, float) and 0 <= label <= 5 for label in labels) and len(labels) > 5
@@ -212,7 +230,7 @@ def test_columns_that_no_template_asks_for_are_left_out(tmp_path):
 def test_the_hub_is_asked_for_the_row_s_data(name, prefetched, monkeypatch):
     row, asked = TASKS[name], []
     splits = DatasetDict({
-        split: Dataset.from_list([{"idx": i, **example} for i, example in enumerate(examples(row, n))])
+        split: Dataset.from_list([{"idx": i, **nested(row, example)} for i, example in enumerate(examples(row, n))])
         for split, n in (("train", 20), (row.validation, 6), ("test", 3))
     })  # fmt: skip
     files = {"train": ["train.parquet"]} if prefetched else None
@@ -228,7 +246,8 @@ def test_the_hub_is_asked_for_the_row_s_data(name, prefetched, monkeypatch):
     task = load_task(name, "hub", n_train=10)
     assert asked == [(("parquet",), files) if prefetched else ((row.hub, row.subset), None)]
     assert len(task.train) == 10 and set(task.train.column_names) == {*row.columns, "label"}
-    assert task.validation.to_list() == splits[row.validation].remove_columns("idx").to_list()
+    wanted = [{**e, "label": [e["label"]] if row.answers else e["label"]} for e in examples(row, 6)]
+    assert task.validation.to_list() == wanted
     assert row.hub in str(task) and row.subset in str(task)
 
 
@@ -265,7 +284,7 @@ def test_every_column_is_needed(name, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", [name for name, row in TASKS.items() if not row.answers])
 def test_an_unknown_label_is_named_with_its_line_and_the_known_ones(name, suffix, tmp_path):
     row = TASKS[name]
     folder = folder_of(tmp_path, row, 4, suffix)
@@ -341,3 +360,34 @@ def test_a_folder_without_validation(tmp_path):
     (folder / "validation.csv").unlink()
     with pytest.raises(DataError, match=r"split 'validation' .*it holds train.csv"):
         load_task("sst2", folder)
+
+
+# Free answers, and prompts
+
+
+@pytest.mark.parametrize("name", [name for name, row in TASKS.items() if row.answers])
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+def test_right_answers_as_the_hub_nests_them(name, suffix, tmp_path):
+    row = TASKS[name]
+    for split, n in (("train", 8), ("validation", 3)):
+        write(tmp_path / f"{split}{suffix}", [nested(row, e) for e in examples(row, n)])
+    task = load_task(name, tmp_path, n_train=8)
+    assert task.validation["label"][:] == [[f"answer {i}"] for i in range(3)] and task.prompt is not None
+    column, field = row.answers.split(".")
+    for wrong in ([], [""], [3]):
+        bad = {**nested(row, examples(row, 1)[0]), column: {field: wrong}}
+        if suffix == ".jsonl":
+            write(tmp_path / "validation.jsonl", [nested(row, examples(row, 1)[0]), bad])
+            with pytest.raises(DataError, match=rf"validation.jsonl, line 2: no right answer, found .*{name} needs"):
+                load_task(name, tmp_path, n_train=8)
+
+
+def test_a_prompted_task_has_the_sizes_and_the_recipe_of_the_decoders(tmp_path):
+    folder = folder_of(tmp_path, TASKS["cb"], 300)
+    plain, prompted = load_task("cb", folder), load_task("cb", folder, prompted=True)
+    assert (plain.prompt, plain.metric, plain.recipe["learning_rate"]) == (None, "macro_f1", 1e-3)
+    assert prompted.metric == "accuracy" and prompted.recipe["learning_rate"] == 1e-2 and len(prompted.train) == 250
+    with pytest.raises(UnknownName, match=r"task with a prompt 'stsb'.*Known: sst2, rte"):
+        load_task("stsb", prompted=True)
+    with pytest.raises(DataError, match="squad is answered in words"):
+        load_task("squad", prompted=False)

@@ -1,0 +1,71 @@
+"""Putting a task to a classifier: texts or pairs of texts in, a label or a number out of its head."""
+
+from __future__ import annotations
+
+import tempfile
+
+import numpy as np
+from datasets import Dataset
+from torch import nn
+from transformers import (
+    DataCollatorWithPadding,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    Trainer,
+    TrainingArguments,
+)
+
+from . import runtime
+from .metrics import TaskMetric
+from .tasks import Task
+
+
+def encode(task: Task, examples: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int = 128) -> Dataset:
+    """Token ids and labels, unpadded: padding is the batch's business."""
+    texts = [task.texts(example) for example in examples]  # type: ignore[arg-type]
+    encoded = tokenizer(*map(list, zip(*texts, strict=True)), truncation=True, max_length=max_length)
+    kind = float if task.row.regression else int
+    return Dataset.from_dict({**encoded, "labels": [kind(label) for label in examples["label"]]})
+
+
+def collator(task: Task, tokenizer: PreTrainedTokenizerBase, pad_to: int | None) -> DataCollatorWithPadding:
+    """Batches padded to their longest row, or to ``pad_to``."""
+    if pad_to is None:
+        return DataCollatorWithPadding(tokenizer)
+    return DataCollatorWithPadding(tokenizer, padding="max_length", max_length=pad_to)
+
+
+def loss(task: Task) -> None:
+    """None: the model's own."""
+
+
+def predict(
+    model: nn.Module,
+    task: Task,
+    tokenizer: PreTrainedTokenizerBase,
+    examples: Dataset | None = None,
+    max_length: int = 128,
+) -> tuple[np.ndarray, np.ndarray]:
+    """(logits (N, classes), labels (N,)) over the validation examples, or those given, in their order."""
+    encoded = encode(task, task.validation if examples is None else examples, tokenizer, max_length)
+    # Batches of like length need little padding: sort, then put the answers back in order.
+    order = np.argsort([len(ids) for ids in encoded["input_ids"]], kind="stable")
+    with tempfile.TemporaryDirectory(prefix="beft-") as scratch:
+        cpu = runtime.device().type == "cpu"
+        arguments = TrainingArguments(
+            output_dir=scratch, per_device_eval_batch_size=64, disable_tqdm=True, report_to="none", use_cpu=cpu
+        )
+        trainer = Trainer(model=model, args=arguments, data_collator=DataCollatorWithPadding(tokenizer))
+        trainer.remove_callback(PrinterCallback)
+        output = trainer.predict(encoded.select(order))  # type: ignore[arg-type]
+    back = np.argsort(order)
+    return np.asarray(output.predictions)[back], np.asarray(output.label_ids)[back]
+
+
+def evaluate(
+    model: nn.Module, task: Task, tokenizer: PreTrainedTokenizerBase, max_length: int = 128
+) -> dict[str, float]:
+    """The task's metrics on its validation examples."""
+    logits, labels = predict(model, task, tokenizer, max_length=max_length)
+    answers = logits[:, 0] if task.row.regression else logits.argmax(-1)
+    return TaskMetric(task.metrics, task.row.regression).compute(predictions=answers, references=labels)  # type: ignore[return-value]
