@@ -1,4 +1,4 @@
-"""How fast answers are scored: in batches that share each prompt, against a forward pass for every prompt and answer."""
+"""How fast answers are scored: in batches that share each prompt, against one forward pass for each pair."""
 
 from __future__ import annotations
 

@@ -175,9 +175,7 @@ def batches_of(
 ) -> list[dict[str, Tensor]]:
     """The training examples in padded batches on the model's device, of like length unless ``shuffled``."""
     if task.prompt:
-        raise TrainingError(
-            f"Fisher information is of a classifier's labels: load_task({task.name!r}) without prompted."
-        )
+        raise TrainingError(f"Fisher information is of a classifier's labels: load {task.name!r} without prompted.")
     tokenizer = load_tokenizer(model)
     examples = encode(task, task.train, tokenizer, recipe.max_length)
     if shuffled is None:

@@ -106,8 +106,7 @@ def train(
     watch, way = Watch(label, progress), way_of(task)
     with tempfile.TemporaryDirectory(prefix="beft-") as scratch:
         home = Path(scratch if folder is None else folder)
-        half = next(model.parameters()).dtype == torch.float16
-        arguments = arguments_for(recipe, home, seed, save_every if folder is not None else None, half)
+        arguments = arguments_for(recipe, home, seed, save_every if folder is not None else None, _half(model))
         trainer = BiasTrainer(
             watch,
             model=model,
@@ -285,6 +284,17 @@ def arguments_for(
         dataloader_num_workers=0,  # a worker costs more than these batches, and Windows cannot fork
         dataloader_pin_memory=torch.cuda.is_available(),
     )
+
+
+def _half(model: nn.Module) -> bool:
+    """Whether the base is in float16. Raises TrainingError where that is what would be trained."""
+    half = [p.requires_grad for p in model.parameters() if p.dtype == torch.float16]
+    if any(half):
+        raise TrainingError(
+            f"{sum(half)} of the parameters to be trained are in float16, whose steps are too coarse to train in. Load "
+            "the model with dtype=torch.float32, or choose a method that adds parameters of its own (value, lora)."
+        )
+    return bool(half)
 
 
 def _identity(model: nn.Module, task: Task, recipe: Recipe, seed: int) -> dict[str, Any]:

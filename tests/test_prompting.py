@@ -14,6 +14,7 @@ from datasets import Dataset
 
 from beft_lib import load_adapter, load_model, load_task, prompting, save_adapter
 from beft_lib.bench_asking import bench_scoring
+from beft_lib.biases import find_biases
 from beft_lib.demonstrations import answer_ids, candidate_ids, encode_prompts, padding_id
 from beft_lib.errors import DataError, ModelError, TrainingError
 from beft_lib.experiments import Grid, run_grid, summary
@@ -52,7 +53,7 @@ def folder(tmp_path_factory):
 
 
 def pocket(name, **options):
-    return load_task(name, "pocket", prompted=True, **{"n_train": 32, "n_validation": 24, **options})
+    return load_task(name, "pocket", prompted=True, **{"n_train": 16, "n_validation": 8, **options})
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +121,7 @@ def test_neither_batch_size_nor_order_nor_the_tokenizer_s_sides_matter(model, to
     for side in ("left", "right"):
         tokenizer.padding_side = tokenizer.truncation_side = side
         assert np.array_equal(prompting.ask(model, task, tokenizer=tokenizer).scores, whole)
-    backwards = prompting.ask(model, task, task.validation.select(range(23, -1, -1))).scores
+    backwards = prompting.ask(model, task, task.validation.select(range(7, -1, -1))).scores
     assert np.abs(backwards[::-1] - whole).max() < 1e-5
     monkeypatch.setattr(prompting, "TOKENS", 1)  # one prompt a batch
     assert np.abs(prompting.ask(model, task).scores - whole).max() < 1e-5
@@ -193,7 +194,7 @@ def test_demonstrations_are_seeded_afresh_and_fit(name, tokenizer):
     for with_shots, question in zip(one.ids, plain.ids, strict=True):
         assert with_shots[0] == question[0] and with_shots[-len(question) + 1 :] == question[1:]
     openings = {tuple(ids[:25]) for ids, plain_ids in zip(one.ids, plain.ids, strict=True) if ids != plain_ids}
-    assert len(openings) > 5  # drawn afresh for every question
+    assert len(openings) > 4  # drawn afresh for every question
     breaks = [tokenizer.decode(ids).count("\n \n") for ids in one.ids]  # a separator before the question and between
     assert np.mean(breaks) == pytest.approx(one.shots) and max(breaks) == 3
 
@@ -272,7 +273,7 @@ def test_tuning_and_probing_lower_the_loss_and_leave_the_model_as_it_was(name, m
     zero = fine_tune(model, task, "zero_shot")
     before = {key: value.clone() for key, value in model.state_dict().items()}
     run = fine_tune(model, task, "value", epochs=4, learning_rate=1e-2, progress=False)
-    assert run.losses[-4:].mean() < run.losses[:4].mean() and run.counts.method == 4 * 160 and run.counts.head == 0
+    assert run.losses[-2:].mean() < run.losses[:2].mean() and run.counts.method == 4 * 160 and run.counts.head == 0
     assert run.recipe.schedule == "linear" and run.recipe.batch_size == 8 and run.metric == task.metric
     assert list(run.metrics) == list(task.metrics) and all(0 <= v <= 1 for v in run.metrics.values())
     seen = probe(model, task, epochs=1, progress=False)
@@ -288,6 +289,17 @@ def test_checkpointing_changes_memory_only(model):
         fine_tune(model, task, "value", epochs=1, progress=False, checkpointing=c).losses for c in (False, True)
     )
     assert np.abs(plain - spared).max() < 1e-5 and not np.array_equal(plain, 0 * plain)
+
+
+def test_a_base_in_float16_is_not_trained_itself(folder):
+    task = pocket("rte")
+    model = load_model(folder, task, dtype=torch.float16)
+    with pytest.raises(TrainingError, match=r"in float16.*dtype=torch.float32"):
+        fine_tune(model, task, "full")
+    bf16 = load_model(folder, task, dtype=torch.bfloat16)
+    run = fine_tune(bf16, task, "value", epochs=1, learning_rate=1e-2, progress=False)
+    assert {p.dtype for p in bf16.parameters() if p.requires_grad} == {torch.float32} and np.isfinite(run.losses).all()
+    assert all(delta.abs().max() > 0 for delta in find_biases(bf16, ["value"])["value"].deltas())
 
 
 # What goes with what
@@ -356,7 +368,7 @@ def test_the_hub_s_name_finds_the_model_fetched_before(folder, monkeypatch, tmp_
 
 def test_scoring_in_batches_is_several_times_as_quick(model):
     """The goal is 3 (measured: see the bench); a busy machine may not show all of it."""
-    found = bench_scoring(model, pocket("wic"), rounds=2)
+    found = bench_scoring(model, pocket("wic", n_validation=32), rounds=2)
     assert found["difference"] < 1e-5 and found["ratio"] > 2
 
 
