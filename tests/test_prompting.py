@@ -12,7 +12,7 @@ import pytest
 import torch
 from datasets import Dataset
 
-from beft_lib import load_adapter, load_model, load_task, prompting, save_adapter
+from beft_lib import load_adapter, load_model, load_task, prompting, runtime, save_adapter
 from beft_lib.bench_asking import bench_scoring
 from beft_lib.biases import find_biases
 from beft_lib.demonstrations import answer_ids, candidate_ids, encode_prompts, padding_id
@@ -344,7 +344,10 @@ def test_an_adapter_of_a_language_model_goes_into_a_file_and_back(name, folder, 
 
 
 def test_a_grid_of_prompted_tasks_is_kept_apart_from_classifiers(folder, tmp_path):
-    grid = Grid(str(folder), ["rte"], ["zero_shot", "value"], data="pocket", n_train=16, prompted=True,
+    for split in ("train", "validation"):
+        lines = (runtime.data_folder() / "pocket" / "rte" / f"{split}.csv").read_text(encoding="utf-8").splitlines(True)
+        (tmp_path / f"{split}.csv").write_text("".join(lines[:17]), encoding="utf-8")
+    grid = Grid(str(folder), ["rte"], ["zero_shot", "value"], data=tmp_path, n_train=16, prompted=True,
                 changes={"epochs": 1})  # fmt: skip
     rows = list(run_grid(grid, tmp_path / "rows.json", progress=False))
     assert [row["method"] for row in rows] == ["zero_shot", "value"] and all(row["prompted"] for row in rows)
