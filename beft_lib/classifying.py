@@ -23,7 +23,7 @@ from .tasks import Task
 def encode(task: Task, examples: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int = 128) -> Dataset:
     """Token ids and labels, unpadded: padding is the batch's business."""
     texts = [task.texts(example) for example in examples]  # type: ignore[arg-type]
-    encoded = tokenizer(*map(list, zip(*texts, strict=True)), truncation=True, max_length=max_length)
+    encoded = tokenizer(*map(list, zip(*texts, strict=True)), truncation=True, max_length=max_length)  # type: ignore[arg-type]
     kind = float if task.row.regression else int
     return Dataset.from_dict({**encoded, "labels": [kind(label) for label in examples["label"]]})
 

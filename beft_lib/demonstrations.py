@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,7 +82,7 @@ def answer_ids(answer: str, tokenizer: PreTrainedTokenizerBase) -> Ids:
 
 def padding_id(tokenizer: PreTrainedTokenizerBase) -> int:
     """What padding is filled with; it is masked, so any token will do where a tokenizer has none for it."""
-    ids: Sequence[Any] = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
+    ids: tuple[Any, ...] = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
     return next(number for number in ids if number is not None)
 
 

@@ -101,7 +101,8 @@ def _load_language_model(source: runtime.ModelSource, task: Task, wanted: dict[s
             f"{source.name} ({config.model_type}) fills gaps and does not write on, so it cannot be asked {task.name} "
             "in words. Use a decoder (opt), or load_task without prompted=True."
         )
-    model, info = AutoModelForCausalLM.from_pretrained(source.path, **wanted)
+    loaded: Any = AutoModelForCausalLM.from_pretrained(source.path, **wanted)
+    model, info = loaded
     tied = {"lm_head.weight"} if config.tie_word_embeddings else set()
     if missing := set(info["missing_keys"]) - tied:
         raise ModelError(f"{source.path} is no whole language model: it lacks {', '.join(sorted(missing)[:3])}.")
