@@ -22,10 +22,10 @@ from transformers import DataCollatorWithPadding
 
 from . import biases
 from .architectures import family_of, layers_of, output_of
+from .classifying import encode
 from .errors import ScoreError
 from .models import load_tokenizer
 from .tasks import Task
-from .training import encode
 
 Batches = Iterable[Mapping[str, Tensor]]
 
