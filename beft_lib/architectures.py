@@ -48,7 +48,7 @@ _ROWS = (
                  "share_att_key": True, "norm_rel_ebd": "layer_norm", "position_biased_input": False}),
     Family("modernbert", "layers", Concatenated("attn.Wqkv"), "attn.Wo", "rotary",
            ("head.dense.bias", "head.norm.bias", "classifier"), "answerdotai/ModernBERT-base", "", "attention_bias",
-           tiny={**_MLP, "layer_types": ["full_attention", "sliding_attention"], "local_attention": 8}),
+           tiny={**_MLP, "layer_types": ["full_attention", "sliding_attention"], "local_attention": 24}),
     # Encoders of encoder-decoders
     Family("whisper", "encoder.layers", _PROJ, "self_attn.out_proj", "absolute", ("projector", "classifier"),
            "openai/whisper-tiny", "qvo",

@@ -21,6 +21,7 @@ VARIANTS = {
     "DeBERTa without p2c": ("deberta-v2", {"pos_att_type": ["c2p"]}),
     "DeBERTa with absolute positions": ("deberta-v2", {"relative_attention": False, "pos_att_type": None}),
     "DeBERTa v2 xlarge: positions projected by their own": ("deberta-v2", {"share_att_key": False}),
+    "ModernBERT, a window narrower than the text": ("modernbert", {"local_attention": 8}),
     "Phi with normed keys": ("phi", {"qk_layernorm": True}),
     "Pythia, all of a head turned": (
         "gpt_neox", {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 1.0}}),
