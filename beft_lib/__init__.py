@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .folding import fold
     from .layouts import Concatenated, Family, PerHead, Separate
     from .lesson import start
-    from .methods import METHODS, fine_tune
+    from .methods import METHODS, Method, fine_tune, restore
     from .models import load_model, load_tokenizer
     from .planning import describe_machine, estimate_memory, memory_plan
     from .probing import probe
@@ -64,7 +64,9 @@ _MODULE_OF = {
     "Separate": "layouts",
     "start": "lesson",
     "METHODS": "methods",
+    "Method": "methods",
     "fine_tune": "methods",
+    "restore": "methods",
     "load_model": "models",
     "load_tokenizer": "models",
     "describe_machine": "planning",
@@ -95,6 +97,7 @@ __all__ = [
     "Concatenated",
     "DataError",
     "Family",
+    "Method",
     "ModelError",
     "PerHead",
     "ScoreError",
@@ -130,6 +133,7 @@ __all__ = [
     "register_family",
     "remove",
     "reset",
+    "restore",
     "save_adapter",
     "score_answers",
     "shifted",

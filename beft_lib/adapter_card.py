@@ -13,6 +13,7 @@ def card(own: Mapping[str, Any]) -> str:
     examples = f"{data['n_train']:,} training examples, " if data["n_train"] else ""
     scores = "\n".join(f"| {name} | {_number(value)} |" for name, value in own["metrics"].items())
     counts, recipe, name = own["parameters"], own["recipe"], base["hub"] or base["name"]
+    how = f"learning rate {recipe['learning_rate']:g}, {recipe['epochs']:g} epochs, batch {recipe['batch_size']}"
     return f"""{_front_matter(own)}
 # {own["method"]} on {own["task"]}
 
@@ -24,7 +25,7 @@ A BEFT adapter: {_what(own)} of `{name}`{" and the task head" if own["labels"] e
 | data | {examples}{data["source"] or "source not recorded"} |
 | base model | {name}, revision {base["revision"] or "not recorded"} ({base["layers"]} layers, width {base["width"]}) |
 | trained | {counts["method"]:,} parameters by the method + {counts["head"]:,} in the head, of {counts["model"]:,} |
-| recipe | learning rate {recipe["learning_rate"]:g}, {recipe["epochs"]:g} epochs, batch {recipe["batch_size"]} |
+| recipe | {how}{_still(own)} |
 | seed | {own["seed"]} |
 | cost | {own["steps"]:,} steps in {own["seconds"]:.0f} s |
 
@@ -42,8 +43,15 @@ The method: [Bias-Efficient Fine-Tuning](https://arxiv.org/abs/2509.15974). `bef
 def _what(own: Mapping[str, Any]) -> str:
     if own["terms"]:
         more = " and every other bias" if own["method"] == "all_biases" else ""
-        return f"the {', '.join(own['terms'])} bias{'es' if len(own['terms']) > 1 else ''}{more}"
+        layers = own.get("layers", ())
+        where = "" if len(layers) == own["base"]["layers"] else f" (layers {', '.join(map(str, layers))})"
+        return f"the {', '.join(own['terms'])} bias{'es' if len(own['terms']) > 1 else ''}{where}{more}"
     return "no bias term"
+
+
+def _still(own: Mapping[str, Any]) -> str:
+    kept = own.get("kept_layers", 0)
+    return f"; the lowest {kept} layers frozen, without dropout" if kept else ""
 
 
 def _loading(own: Mapping[str, Any]) -> str:

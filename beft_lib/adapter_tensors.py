@@ -17,11 +17,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from . import runtime
+from . import runtime, sparse
 from .adapter_folder import is_path
 from .architectures import TERMS, Part, family_of, head_parameters, layers_of, parts_of, width_of
 from .biases import BiasDelta
 from .errors import AdapterError
+from .wrapping import acting
 
 if TYPE_CHECKING:
     from .methods import Run
@@ -116,6 +117,12 @@ def base_of(model: nn.Module) -> dict[str, Any]:
 
 
 def _check_trained(run: Run, trained: Mapping[str, Tensor], weights: list[str]) -> None:
+    if run.current and (acting(run.model) is not run.model or sparse.installed(run.model)):
+        raise AdapterError(
+            f"Method {run.method!r} moves more than biases and the head, which is all that a BEFT adapter holds. Keep "
+            "the whole model instead, merge_adapter(run.model).save_pretrained(folder); a prefix as PEFT does, "
+            "beft_lib.wrapping.acting(run.model).save_pretrained(folder)."
+        )
     if weights:
         raise AdapterError(
             f"Method {run.method!r} trained {len(weights)} weights (first: {weights[0]}); an adapter holds biases and "

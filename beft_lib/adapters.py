@@ -18,12 +18,22 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from . import __version__, biases, folding
+from . import __version__, biases, folding, sparse, wrapping
 from .adapter_card import card
 from .adapter_fit import check_base, fit
 from .adapter_folder import CARD, CONFIG, FORMAT, OWN, WEIGHTS, Contents, is_path, read_folder, write_folder
-from .adapter_tensors import DELTA, Adapter, Trained, base_of, deltas_of, parameter_of, pretrained_of, trained_of
-from .architectures import TERMS
+from .adapter_tensors import (
+    DELTA,
+    Adapter,
+    Trained,
+    base_of,
+    deltas_of,
+    parameter_of,
+    paths_of,
+    pretrained_of,
+    trained_of,
+)
+from .architectures import TERMS, parts_of
 from .errors import AdapterError, UnknownName
 
 if TYPE_CHECKING:
@@ -75,6 +85,8 @@ def use_adapter(model: nn.Module, name: str | None) -> None:
     if name is not None and name not in shelf:
         raise UnknownName("adapter", name, shelf, "load_adapter(model, folder, name) adds one.")
     adapter = Adapter({}, {}) if name is None else shelf[name]
+    wrapping.unwrap(model)
+    sparse.remove(model)
     deltas = deltas_of(model)
     if adapter.deltas.keys() - deltas.keys():
         biases.install(model, {term for _, term in adapter.deltas})
@@ -99,12 +111,20 @@ def merge_adapter(model: nn.Module, fold: bool = False) -> nn.Module:
     ``fold=True`` moves b_v on into the output projection's bias (see ``folding.fold``). Biases that ``add_biases``
     added are switched on in the configuration where stock code has a place for them, or go where they are zero.
     The merged model counts as a new pretrained model: adapters loaded before, and the way back, are gone.
-    Raises ModelError, with nothing changed, where no stock model can hold the result.
+    A run with LoRA or random_uniform goes into the weights. Raises ModelError, with nothing changed, where no stock
+    model can hold the result, and AdapterError where there is nothing to merge, or a prefix, which no weight can hold.
     """
     if not (biases.all_deltas(model) or getattr(model, "beft_adapters", {}) or getattr(model, "beft_pristine", {})):
         raise AdapterError(
             f"{type(model).__name__} has nothing to merge: call load_adapter(model, folder) or fine_tune first."
         )
+    if wrapping.has_prefix(model):
+        raise AdapterError(
+            f"{type(model).__name__} was tuned with a prefix, which no weight can hold: keep it as PEFT does, "
+            "beft_lib.wrapping.acting(model).save_pretrained(folder)."
+        )
+    wrapping.unwrap(model, merge=True)
+    sparse.remove(model, merge=True)
     folding.fold(model) if fold else folding.settle(model)
     for name in ("beft_pristine", "beft_adapters", "beft_labels", "beft_fresh"):
         model.__dict__.pop(name, None)
@@ -134,12 +154,15 @@ def _description(contents: Contents) -> dict[str, Any]:
 def _facts(run: Run) -> dict[str, Any]:
     """beft.json, as far as the run knows."""
     data = run.data
-    installed = {term for _, term in deltas_of(run.model)}
+    installed = deltas_of(run.model)
+    terms, paths = {term for _, term in installed}, paths_of(run.model)
+    moved = {part.layer for t in TERMS for part in parts_of(run.model, t) if (paths[part.module], t) in installed}
     packages = ("torch", "transformers", "safetensors")
     return {
         "format": FORMAT,
         "method": run.method,
-        "terms": [term for term in TERMS if term in installed],
+        "terms": [term for term in TERMS if term in terms],
+        "layers": sorted(moved),
         "task": run.task,
         "labels": list(run.labels),
         "data": {"source": Path(data).name if is_path(data) else data, "n_train": run.n_train},
@@ -150,6 +173,7 @@ def _facts(run: Run) -> dict[str, Any]:
         "parameters": asdict(run.counts),
         "steps": run.steps,
         "seconds": run.seconds,
+        "kept_layers": run.kept_layers,
         "base": base_of(run.model),
         "versions": {"beft_lib": __version__, **{name: importlib.metadata.version(name) for name in packages}},
     }

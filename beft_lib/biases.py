@@ -94,11 +94,15 @@ def add_biases(model: nn.Module, terms: Iterable[str] = TERMS) -> list[str]:
     return added
 
 
-def install(model: nn.Module, terms: Iterable[str] = TERMS) -> dict[str, BiasTerm]:
-    """Add a trainable delta of zero to these terms (those that have one keep it). No output changes."""
+def install(model: nn.Module, terms: Iterable[str] = TERMS, layers: Iterable[int] | None = None) -> dict[str, BiasTerm]:
+    """Add a trainable delta of zero to these terms, in these layers (None: all). No output changes.
+
+    Parts that have a delta keep it.
+    """
     biases = find_biases(model, terms)
+    chosen = None if layers is None else set(layers)
     for part in (part for term in biases.values() for part in term.parts):
-        if _installed(part) is None:
+        if _installed(part) is None and (chosen is None or part.layer in chosen):
             _original(part.module).requires_grad_(False)  # the delta is trained in its place
             delta = BiasDelta(part.term, _original(part.module), part.index)
             parametrize.register_parametrization(part.module, "bias", delta, unsafe=True)

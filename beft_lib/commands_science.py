@@ -39,7 +39,7 @@ def run_select(args: argparse.Namespace) -> int:
 
 def add_tune(parser: argparse.ArgumentParser) -> None:
     _common(parser)
-    parser.add_argument("--method", default="value", help="value, query, key, qkv, all_biases, full, head; zero_shot …")
+    parser.add_argument("--method", default="value", help="value, query+key, value@top-half, lora, zero_shot …")
     parser.add_argument(
         "--save", type=Path, metavar="FOLDER", help="save what was trained there (safetensors and JSON)"
     )
@@ -49,20 +49,28 @@ def add_tune(parser: argparse.ArgumentParser) -> None:
 
 
 def run_tune(args: argparse.Namespace) -> int:
-    """Tune a model on a task by one method; print metric, counts, seconds, peak memory; save."""
+    """Tune a model on a task by one method; print metric, counts, seconds, peak memory; save.
+
+    Under ``accelerate launch`` the processes share every batch; the first one prints and saves.
+    """
     from .adapters import save_adapter
+    from .hardware import is_main_process
     from .methods import fine_tune, prepare
 
     model, task = _load(args)
-    if not args.json:
+    if not args.json and is_main_process():
         print(f"{task}\n{args.method} trains {prepare(model, args.method, args.seed)}", flush=True)
     run = fine_tune(model, task, args.method, seed=args.seed, folder=args.resume, **_changes(args))
+    if not is_main_process():
+        return 0
     saved = None if args.save is None else save_adapter(run, args.save)
     if args.json:
         print(json.dumps({**run.row(), "saved": None if saved is None else str(saved)}))
         return 0
     print(run)
-    print(f"peak memory {run.peak_memory / 1e9:.2f} GB" + ("" if saved is None else f"\nsaved in {saved}"))
+    print(f"peak memory {run.peak_memory / 1e9:.2f} GB, file {run.file_bytes / 1e3:,.0f} kB")
+    if saved is not None:
+        print(f"saved in {saved}")
     return 0
 
 
@@ -76,22 +84,27 @@ def add_measure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epochs", type=float, help="None: the paper's")
     parser.add_argument("--prompted", action="store_true", default=None, help=_PROMPTED)
     parser.add_argument("--out", type=Path, required=True, help="results file; what it holds is not run again")
+    parser.add_argument("--shard", metavar="I/N", help="only the I-th of N parts of the grid, into a file of its own")
 
 
 def run_measure(args: argparse.Namespace) -> int:
     """Run a grid of methods, tasks and seeds into a results file, then print its table."""
-    from .experiments import Grid, read_rows, run_grid, summary
+    from .experiments import Grid, read_rows, read_shards, run_grid, summary
+    from .shards import shard_of
 
     changes = {} if args.epochs is None else {"epochs": args.epochs}
     grid = Grid(
         args.model, args.tasks, args.methods, args.seeds, args.data, args.n_train, changes, prompted=args.prompted
     )
-    for row in run_grid(grid, args.out):
+    shard = None if args.shard is None else shard_of(args.shard)
+    for row in run_grid(grid, args.out, shard=shard):
         print(
             f"{row['task']} {row['method']} seed {row['seed']}: {row['score']:.3f} in {row['seconds']:.0f} s",
             flush=True,
         )
-    rows = read_rows(args.out)
+    rows = read_shards(args.out) if shard is None else read_rows(shard.path(args.out))
+    if not rows:  # more shards than runs
+        return 0
     print(summary(rows).to_string(index=False, float_format=lambda value: f"{value:.3f}"))
     for row in rows:
         if "importance" in row:
@@ -108,15 +121,23 @@ def add_bench(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--probe", action="store_true", help="also the whole probe against the early-stopped one")
     parser.add_argument("--out", type=Path, help="write the result there as JSON")
+    parser.add_argument("--methods", nargs="*", help="time these methods (none named: all) beside full instead")
 
 
 def run_bench(args: argparse.Namespace) -> int:
-    """Time our step against a bare loop, the value bias against all parameters, padding, rulers, and the import."""
-    from .bench import bench, report
+    """Time our step against a bare loop, the value bias against all parameters, padding, rulers, and the import; with
+    ``--methods`` a step of every method instead.
+    """
+    from . import bench, bench_methods
     from .files import write_text_whole
 
-    result = bench(args.model, args.task, args.data, args.steps, args.rounds, whole_probe=args.probe)
-    report(result)
+    what = (args.model, args.task, args.data)
+    if args.methods is None:
+        result = bench.bench(*what, args.steps, args.rounds, whole_probe=args.probe)
+        bench.report(result)
+    else:
+        result = bench_methods.bench_methods(*what, args.methods or bench_methods.EVERY, args.steps, args.rounds)
+        bench_methods.report(result)
     if args.out is not None:
         write_text_whole(args.out, json.dumps(result, indent=1) + "\n")
     return 0
@@ -138,11 +159,15 @@ def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--learning-rate", type=float, help="None: the paper's")
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--prompted", action="store_true", default=None, help=_PROMPTED)
+    parser.add_argument(
+        "--reuse", action=argparse.BooleanOptionalAction, default=None,
+        help="compute frozen lower layers once an example, without dropout (default: where the model has none)",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="one line of JSON instead of text")
 
 
 def _changes(args: argparse.Namespace) -> dict[str, Any]:
-    names = ("epochs", "learning_rate", "batch_size")
+    names = ("epochs", "learning_rate", "batch_size", "reuse")
     return {name: value for name in names if (value := getattr(args, name)) is not None}
 
 

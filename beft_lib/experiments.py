@@ -15,8 +15,6 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from scipy import stats
 from torch import nn
 from tqdm.std import tqdm
 
@@ -24,10 +22,12 @@ from . import runtime
 from .errors import DataError, UnknownName
 from .files import write_text_whole
 from .methods import evaluated, fine_tune, method_row
+from .metrics import interval
 from .models import load_model
 from .probing import probe
 from .rulers import MEASURED_AFTER, after_head, after_probe, facts
 from .scores import importance_per_layer, magnitude_per_layer
+from .shards import Shard, files_of
 from .tasks import TASKS, Task, load_task
 from .training import Training, progress_bar
 
@@ -84,26 +84,33 @@ class Grid:
         return load_task(name, self.data, n_train=self.n_train, seed=seed, prompted=self.prompted)
 
 
-def run_grid(grid: Grid, path: str | Path, progress: bool | None = None) -> Iterator[dict[str, Any]]:
+def run_grid(
+    grid: Grid, path: str | Path, progress: bool | None = None, shard: Shard | None = None
+) -> Iterator[dict[str, Any]]:
     """Run what ``path`` does not hold yet, and yield each row as soon as it is stored there.
 
-    Ctrl-C keeps what is finished; the next call goes on. Raises UnknownName before anything starts.
+    With ``shard`` only a part of the grid, stored beside ``path`` in a file of its own; ``read_shards`` reads all of
+    them. Ctrl-C keeps what is finished; the next call goes on. Raises UnknownName before anything starts.
     """
     for method in grid.methods:
         method_row(method)
     for name in grid.tasks:
         if name not in TASKS:
             raise UnknownName("task", name, TASKS)
-    sheet = _Sheet(Path(path))
+    sheet = _Sheet(Path(path), shard)
     rates = len(grid.tasks) * len(grid.methods) * len(grid.rates)
     bar = progress_bar(len(grid) + rates, f"runs of {Path(grid.model).name}", progress)
     bar.unit = "run"
     with bar:
-        for name in grid.tasks:
+        for at, name in enumerate(grid.tasks):
             runs = _Runs(grid, sheet, bar)  # a head fits one task: one loaded model for all its seeds and methods
-            for seed in grid.seeds:
+            for turn, seed in enumerate(grid.seeds):
                 task = grid.task(name, seed)
-                for method in grid.methods:
+                for place, method in enumerate(grid.methods):
+                    # Where a rate is chosen first, all seeds of a method stay with the job that chose it.
+                    line = at if grid.rates else at * len(grid.seeds) + turn
+                    if shard is not None and not shard.holds(line * len(grid.methods) + place):
+                        continue
                     changes = dict(grid.changes or {})
                     if grid.rates:
                         changes["learning_rate"] = yield from runs.choose_rate(name, method)
@@ -111,11 +118,12 @@ def run_grid(grid: Grid, path: str | Path, progress: bool | None = None) -> Iter
 
 
 class _Sheet:
-    """A results file: its rows, and which run each of them is."""
+    """A results file (or a shard's): its rows, and which run each of them is; the runs of the other files as well."""
 
-    def __init__(self, path: Path):
-        self.path, self.rows = path, read_rows(path)
-        self.known = {_key(row): row for row in self.rows}
+    def __init__(self, path: Path, shard: Shard | None):
+        self.path = path if shard is None else shard.path(path)
+        self.rows = read_rows(self.path)
+        self.known = {_key(row): row for row in [*read_shards(path), *self.rows]}
 
     def find(self, fixed: Mapping[str, Any], rulers: bool) -> dict[str, Any] | None:
         row = self.known.get(_key(fixed))
@@ -209,6 +217,11 @@ def read_rows(path: str | Path) -> list[dict[str, Any]]:
         ) from None
 
 
+def read_shards(path: str | Path) -> list[dict[str, Any]]:
+    """The rows of a results file and of the files of its shards, none twice."""
+    return list({_key(row): row for file in files_of(path) for row in read_rows(file)}.values())
+
+
 def table(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """Rows as a tidy table, one run a line."""
     import pandas as pd
@@ -238,13 +251,6 @@ def summary(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
             "trained": runs["parameters_method"].iloc[0], "head": runs["parameters_head"].iloc[0],
         })  # fmt: skip
     return pd.DataFrame(records)
-
-
-def interval(values: np.ndarray) -> float:
-    """Half the width of the 95 % t-interval of the mean of (N,) values; NaN for one value alone."""
-    if len(values) < 2:
-        return float("nan")
-    return float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
 
 
 def _measure(

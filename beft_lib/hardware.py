@@ -68,6 +68,13 @@ def cuda_bytes() -> int:
     return torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else 0
 
 
+def is_main_process() -> bool:
+    """Whether this is the process that prints and writes: the first one that ``accelerate launch`` or torchrun began,
+    or the only one.
+    """
+    return int(os.environ.get("RANK") or 0) == 0
+
+
 def memory() -> dict[str, int | None]:
     """``ram_total``, ``ram_free``, ``gpu_total``, ``gpu_free`` in bytes; None where it cannot be told.
 

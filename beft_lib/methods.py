@@ -2,42 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from . import biases
-from .architectures import TERMS, head_parameters
+from . import biases, sparse, wrapping
+from .architectures import TERMS, head_parameters, layers_of
 from .errors import TrainingError, UnknownName
 from .models import fresh_head, load_tokenizer
+from .runs import Counts, Run, Runs, stored_bytes
 from .tasks import Task
 from .training import Recipe, Training, evaluate_model, train
 
 FULL_LEARNING_RATE = 1e-5  # the paper's, for all parameters
+LAYERS = "all, top-half, bottom-half, top-N, bottom-N, a layer's number or two with a dash (0 is the lowest)"
 
 
 @dataclass(frozen=True)
 class Method:
-    """One way to tune.
+    """One way to tune. The head is trained by every one.
 
     Attributes:
-        terms: bias terms that get a trainable delta.
-        also: which of the model's own parameters are trained besides delta and head (by name).
+        terms: bias terms that get a trainable delta; with ``uniform`` as many parameters as these hold are drawn at
+            random over the layers instead, and ``peft`` may use them as it likes.
+        layers: which layers, as numbers or in words (``LAYERS``).
+        also: which of the model's own parameters in these layers (with "all": in the whole model) are trained besides
+            delta and head, by name.
         learning_rate: None for the task's, as for every bias method in the paper.
         shots: demonstrations, for the ways that train nothing and only ask a language model.
+        peft: makes PEFT's configuration from (model, terms, numbers of the layers).
     """
 
     name: str
     title: str
     terms: tuple[str, ...] = ()
+    layers: str | tuple[int, ...] = "all"
     also: Callable[[str], bool] = field(default=lambda name: False, repr=False)
     learning_rate: float | None = None
     shots: int | None = None
+    uniform: bool = False
+    peft: Callable[[nn.Module, tuple[str, ...], tuple[int, ...]], Any] | None = field(default=None, repr=False)
 
 
 _ROWS = (
@@ -47,7 +57,10 @@ _ROWS = (
     Method("key", "key bias", ("key",)),
     Method("qkv", "query, key and value bias together", TERMS),
     Method("all_biases", "all biases (BitFit)", TERMS, also=lambda name: name.endswith("bias")),
+    Method("random_uniform", "as many parameters as value, drawn at random", ("value",), uniform=True),
     Method("full", "all parameters", also=lambda name: True, learning_rate=FULL_LEARNING_RATE),
+    Method("lora", "LoRA (r 8, alpha 16) on query and value", ("query", "value"), peft=wrapping.lora),
+    Method("prefix", "prefix tuning (5 tokens)", peft=wrapping.prefix),
 )
 
 METHODS: dict[str, Method] = {row.name: row for row in _ROWS}
@@ -58,111 +71,98 @@ ASKING: dict[str, Method] = {
 }
 
 
-@dataclass(frozen=True)
-class Counts:
-    """Parameters: trained by the method itself, trained in the head, and in the whole model."""
+def method_row(method: str | Method) -> Method:
+    """The row of a method: a key of ``METHODS``, or terms joined by +, either with ``@layers`` behind.
 
-    method: int
-    head: int
-    model: int
-
-    def __str__(self) -> str:
-        share = self.method / self.model
-        return f"{self.method:,} by the method ({share:.4%} of {self.model:,}) + {self.head:,} in the head"
-
-
-@dataclass(frozen=True)
-class Run:
-    """A finished run. ``metrics`` on the validation examples; ``seconds`` of training; ``peak_memory`` in bytes.
-
-    ``source`` names the model, ``data`` where the task's examples came from. ``model`` is the live model: it holds this
-    run only until it is prepared for another one, which ``current`` tells.
+    "query+value" trains two terms, "value@top-half" one in the upper half of the layers, "value@0" in the lowest.
+    Raises UnknownName.
     """
-
-    method: str
-    task: str
-    seed: int
-    metric: str
-    metrics: Mapping[str, float]
-    counts: Counts
-    steps: int
-    seconds: float
-    peak_memory: int
-    recipe: Recipe
-    source: str
-    data: str
-    n_train: int
-    labels: tuple[str, ...]
-    losses: np.ndarray = field(repr=False)
-    model: nn.Module = field(repr=False)
-    token: object = field(repr=False, default=None)
-
-    @property
-    def score(self) -> float:
-        """The metric that decides."""
-        return self.metrics[self.metric]
-
-    @property
-    def current(self) -> bool:
-        """Whether the model still holds what this run trained."""
-        return getattr(self.model, "beft_token", None) is self.token
-
-    def row(self) -> dict[str, Any]:
-        """One row of a results table: plain numbers and strings."""
-        return {
-            "task": self.task,
-            "method": self.method,
-            "seed": self.seed,
-            "metric": self.metric,
-            "score": self.score,
-            **{f"metric_{name}": value for name, value in self.metrics.items()},
-            **{f"parameters_{name}": value for name, value in asdict(self.counts).items()},
-            "steps": self.steps,
-            "seconds": self.seconds,
-            "peak_memory": self.peak_memory,
-            "learning_rate": self.recipe.learning_rate,
-            "model": self.source,
-            "source": self.data,
-            "n_train": self.n_train,
-        }
-
-    def __str__(self) -> str:
-        others = "".join(f", {name} {value:.3f}" for name, value in self.metrics.items() if name != self.metric)
-        return (
-            f"{self.method} on {self.task}: {self.metric} {self.score:.3f}{others}\n"
-            f"trained {self.counts}\n{self.steps} steps in {self.seconds:.1f} s, seed {self.seed}"
-        )
+    if isinstance(method, Method):
+        return method
+    what, _, where = method.partition("@")
+    rows = {**METHODS, **ASKING}
+    row = rows.get(what)
+    if row is None:
+        terms = tuple(term for term in TERMS if term in what.split("+"))
+        if len(terms) < 2 or set(what.split("+")) != set(terms):
+            fix = "Terms can be joined (query+value), and layers chosen (value@top-half)."
+            raise UnknownName("method", method, rows, fix)
+        name = "qkv" if terms == TERMS else "+".join(terms)
+        row = METHODS.get(name) or Method(name, f"{' and '.join(terms)} bias", terms)
+    if not where or where == "all":
+        return row
+    if row.name in ("prefix", *ASKING):
+        raise UnknownName("layers", where, ["all"], f"{row.title} knows no layers.")
+    _pick(where, 99)  # a mistake is told before anything is loaded
+    return replace(row, name=f"{row.name}@{where}", title=f"{row.title}, layers {where}", layers=where)
 
 
+def layers_chosen(method: Method, model: nn.Module) -> tuple[int, ...]:
+    """The numbers of the layers in which a method trains, 0 next to the words. Raises UnknownName where one is not."""
+    depth = len(layers_of(model))
+    chosen = _pick(method.layers, depth) if isinstance(method.layers, str) else tuple(sorted(set(method.layers)))
+    if not chosen or chosen[0] < 0 or chosen[-1] >= depth:
+        raise UnknownName("layers", method.layers, map(str, range(depth)), f"In words: {LAYERS}.")
+    return chosen
+
+
+def _fine_tune(
+    model: nn.Module, task: Task, method: Method, seed: int, recipe: Recipe, folder: Path | None, progress: bool | None
+) -> Run:
+    """``fine_tune`` with one seed, method and recipe looked up."""
+    if method.shots is not None:
+        return _only_asked(model, task, method, seed, recipe)
+    counts = prepare(model, method, seed)
+    label = f"{method.name} on {task.name}: {counts.method:,} + {counts.head:,} parameters"
+    tokenizer, trained = load_tokenizer(model), wrapping.acting(model)
+    done = train(trained, task, recipe, tokenizer, seed=seed, folder=folder, label=label, progress=progress)
+    return evaluated(model, task, method.name, seed, counts, recipe, done)
+
+
+@overload
+def fine_tune(
+    model: nn.Module, task: Task, method: str | Method = ..., *, seed: int = ..., seeds: None = ...,
+    recipe: Recipe | None = ..., folder: str | Path | None = ..., progress: bool | None = ..., **changes: Any,
+) -> Run: ...  # fmt: skip
+@overload
+def fine_tune(
+    model: nn.Module, task: Task, method: str | Method = ..., *, seeds: Sequence[int], recipe: Recipe | None = ...,
+    folder: str | Path | None = ..., progress: bool | None = ..., **changes: Any,
+) -> Runs: ...  # fmt: skip
 def fine_tune(
     model: nn.Module,
     task: Task,
     method: str | Method = "value",
     *,
     seed: int = 0,
+    seeds: Sequence[int] | None = None,
     recipe: Recipe | None = None,
     folder: str | Path | None = None,
     progress: bool | None = None,
     **changes: Any,
-) -> Run:
+) -> Run | Runs:
     """Tune a model on a task by one method, starting from the pretrained weights, whatever was done to it before.
 
     Args:
         model: from ``load_model``; tuned in place. The next ``fine_tune`` or ``probe`` starts over from pretrained.
-        method: a key of ``METHODS``; on a prompted task also of ``ASKING``, where nothing is trained.
-        seed: of the head, the batches and the dropout.
-        recipe: None for the paper's for this task and method; ``changes`` replace single fields (``epochs=2``).
-        folder: keeps checkpoints there, so that an interrupted run goes on where it was (see ``training.train``).
+        method: a key of ``METHODS``, terms or layers of one's own (see ``method_row``), or a ``Method``; on a prompted
+            task also of ``ASKING``, where nothing is trained.
+        seed: of the head, the batches and the dropout (the examples are the task's, by its own seed).
+        seeds: several, one run each: the answer is then a ``Runs``, with mean and interval.
+        recipe: None for the paper's for this task and method; ``changes`` replace single fields (``epochs=2``,
+            ``reuse=True``: see ``training.Recipe``).
+        folder: keeps checkpoints there, so that an interrupted run goes on where it was (see ``training.train``); with
+            ``seeds`` one folder in it for each.
     """
     method = method_row(method)
     recipe = recipe_for(task, method, recipe, **changes)
-    if method.shots is not None:
-        return _only_asked(model, task, method, seed, recipe)
-    counts = prepare(model, method, seed)
-    label = f"{method.name} on {task.name}: {counts.method:,} + {counts.head:,} parameters"
-    tokenizer = load_tokenizer(model)
-    done = train(model, task, recipe, tokenizer, seed=seed, folder=folder, label=label, progress=progress)
-    return evaluated(model, task, method.name, seed, counts, recipe, done)
+    home = None if folder is None else Path(folder)
+    if seeds is None:
+        return _fine_tune(model, task, method, seed, recipe, home, progress)
+    if len(seeds) == 0 or len(set(seeds)) < len(seeds):
+        raise TrainingError(f"seeds is {list(seeds)}; expected at least one, and none twice, such as range(5).")
+    homes = {one: None if home is None else home / f"seed-{one}" for one in seeds}
+    return Runs(tuple(_fine_tune(model, task, method, one, recipe, homes[one], progress) for one in seeds))
 
 
 def _only_asked(model: nn.Module, task: Task, method: Method, seed: int, recipe: Recipe) -> Run:
@@ -190,23 +190,17 @@ def evaluated(
     shots: int = 0,
 ) -> Run:
     """A finished training as a Run: the model as it is now, scored on the validation examples."""
+    acting = wrapping.acting(model)
     options = {"shots": shots, "seed": seed} if shots else {}
-    metrics = evaluate_model(model, task, load_tokenizer(model), recipe.max_length, **options)
+    metrics = evaluate_model(acting, task, load_tokenizer(model), recipe.max_length, **options)
     source = getattr(getattr(model, "beft_source", None), "name", "")
+    trained = {name: p for name, p in acting.named_parameters() if p.requires_grad}
+    size = stored_bytes(trained) if counts.method + counts.head else 0  # 0: only asked
     return Run(
         method, task.name, seed, task.metric, metrics, counts, done.steps, done.seconds, done.peak_memory, recipe,
         source, task.source, len(task.train), task.label_names, done.losses, model, getattr(model, "beft_token", None),
+        size, done.pieces, done.kept_layers,
     )  # fmt: skip
-
-
-def method_row(method: str | Method) -> Method:
-    """The row of a method. Raises UnknownName."""
-    if isinstance(method, Method):
-        return method
-    rows = {**METHODS, **ASKING}
-    if method not in rows:
-        raise UnknownName("method", method, rows)
-    return rows[method]
 
 
 def recipe_for(task: Task, method: Method, recipe: Recipe | None = None, **changes: Any) -> Recipe:
@@ -224,38 +218,77 @@ def prepare(model: nn.Module, method: str | Method, seed: int) -> Counts:
     """
     method = method_row(method)
     restore(model)
+    layers = layers_chosen(method, model)
     model.beft_token = object()  # type: ignore[assignment]  whatever ran before no longer owns the model
     fresh_head(model, seed)
-    head = head_parameters(model)
-    with_delta = {id(part.module.bias) for t in biases.find_biases(model, method.terms).values() for part in t.parts}
-    own = {
-        name: p
-        for name, p in model.named_parameters()
-        if method.also(name) and name not in head and id(p) not in with_delta
-    }
+    head, own = head_parameters(model), _own(model, method, layers)
     head_biases = sum(p.numel() for name, p in head.items() if method.also(name))
     _remember(model, {**head, **own})
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name in head or name in own)
     whole = sum(p.numel() for p in model.parameters())
-    deltas = [d for term in biases.install(model, method.terms).values() for d in term.deltas()] if method.terms else []
-    trained = sum(d.numel() for d in deltas) + sum(p.numel() for p in own.values()) + head_biases
-    if trained + len(head) == 0:
+    config = None if method.peft is None else method.peft(model, method.terms, layers)
+    if config is not None:
+        wrapping.wrap(model, config, seed)
+    kept = {id(p) for p in (*head.values(), *own.values())}
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(id(parameter) in kept or (config is not None and "lora_" in name))
+    if method.uniform:
+        terms = biases.find_biases(model, method.terms).values()
+        wanted = sum(term.values()[list(layers)].numel() for term in terms)
+        sparse.install(model, wanted, seed, layers)
+    elif method.terms and config is None:
+        biases.install(model, method.terms, layers)
+    trained = sum(p.numel() for p in wrapping.acting(model).parameters() if p.requires_grad)
+    if not trained:
         raise TrainingError(
             f"{method.name} trains nothing on {type(model).__name__}: it has no task head to train. On a prompted task "
             "this is the method 'zero_shot'."
         )
-    return Counts(trained, sum(p.numel() for p in head.values()) - head_biases, whole)
+    in_head = sum(p.numel() for p in head.values()) - head_biases
+    return Counts(trained - in_head, in_head, whole)
 
 
 def restore(model: nn.Module) -> None:
-    """Back to the pretrained model: deltas out, every parameter that a run trained as it was before. No reload."""
+    """Back to the pretrained model: deltas and PEFT's layers out, every parameter that a run trained as it was before.
+
+    No reload, and nothing of ours left in it: stock modules, stock keys, the same bits.
+    """
+    wrapping.unwrap(model)
+    sparse.remove(model)
     biases.remove(model)
     pristine: dict[str, Tensor] = getattr(model, "beft_pristine", {})
     parameters = dict(model.named_parameters())
     with torch.no_grad():
         for name, value in pristine.items():
             parameters[name].copy_(value)
+
+
+def _own(model: nn.Module, method: Method, layers: tuple[int, ...]) -> dict[str, nn.Parameter]:
+    """The model's own parameters that a method trains, but for the head and the biases that get a delta."""
+    head = head_parameters(model)
+    with_delta = () if method.uniform or method.peft else method.terms
+    terms = biases.find_biases(model, with_delta).values()
+    passed = {id(part.module.bias) for term in terms for part in term.parts}
+    every = layers_of(model)
+    within = None if method.layers == "all" else {id(p) for number in layers for p in every[number].parameters()}
+    return {
+        name: parameter
+        for name, parameter in model.named_parameters()
+        if method.also(name) and name not in head and id(parameter) not in passed
+        if within is None or id(parameter) in within
+    }
+
+
+def _pick(words: str, depth: int) -> tuple[int, ...]:
+    """Layers in words as numbers, for a model with ``depth`` of them."""
+    numbers = tuple(range(depth))
+    if words == "all":
+        return numbers
+    if found := re.fullmatch(r"(top|bottom)-(half|\d+)", words):
+        count = max(1, depth // 2) if found[2] == "half" else int(found[2])
+        return () if count > depth else numbers[depth - count :] if found[1] == "top" else numbers[:count]
+    if found := re.fullmatch(r"(\d+)(?:-(\d+))?", words):
+        return tuple(range(int(found[1]), int(found[2] or found[1]) + 1))
+    raise UnknownName("layers", words, ["all", "top-half", "bottom-half", "top-2", "0-2"], f"In words: {LAYERS}.")
 
 
 def _remember(model: nn.Module, parameters: Mapping[str, nn.Parameter]) -> None:

@@ -82,3 +82,10 @@ def measure(names: Sequence[str], predictions: ArrayLike, references: ArrayLike)
             f"got shapes {predictions.shape} and {references.shape}."
         )
     return {name: float(METRICS[name](references, predictions)) for name in names}
+
+
+def interval(values: np.ndarray) -> float:
+    """Half the width of the 95 % t-interval of the mean of (N,) values; NaN for one value alone."""
+    if len(values) < 2:
+        return float("nan")
+    return float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))

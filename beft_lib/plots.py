@@ -48,6 +48,9 @@ LOOKS: dict[str, Look] = {
     "qkv": Look("#56B4E9", "P", "-", "++"),
     "all_biases": Look("#CC79A7", "X", "--", "xx"),
     "full": Look("#000000", "*", "-", "--"),
+    "random_uniform": Look("#E69F00", "v", ":", "oo"),
+    "lora": Look("#5E3C99", "h", "--", "\\|"),
+    "prefix": Look("#1B7837", "<", "-.", "/o"),
 }
 OTHER = Look("#666666", "o", "-", "")
 

@@ -139,12 +139,15 @@ class Choice:
 
 
 def choose_profile() -> Choice:
-    """``BEFT_PROFILE``, else the largest this machine carries. The hub is asked only if its answer could matter."""
+    """``BEFT_PROFILE``, else the largest this machine carries. The hub is asked only if its answer could matter.
+
+    Where a named profile's encoder cannot be had, it is the next smaller one, and the reason says so.
+    """
     named = os.environ.get("BEFT_PROFILE", "")
     if named:
         if named not in PROFILES:
             raise UnknownName("profile", named, PROFILES, "It came from the environment variable BEFT_PROFILE.")
-        return Choice(PROFILES[named], f"BEFT_PROFILE={named}")
+        return _next_best(named)
     gigabytes = cuda_bytes() / 1e9
     for profile in sorted(PROFILES.values(), key=lambda row: -row.cuda_gb):
         if 0 < profile.cuda_gb <= gigabytes and (hub_answers() or _fetched(profile)):
@@ -213,6 +216,26 @@ def hub_data(hub: str, subset: str) -> dict[str, list[str]] | None:
             if splits:
                 return splits
     return None
+
+
+def _next_best(named: str) -> Choice:
+    """A profile by name; or, of those with less, the first whose encoder can be had, and why."""
+    order = ["pocket", "laptop", *sorted((p.name for p in PROFILES.values() if p.cuda_gb), key=_cuda_gb)]
+    missing = ""
+    for name in reversed(order[: order.index(named) + 1]):
+        try:
+            find_model(PROFILES[name].encoder)
+        except ModelError as error:
+            missing = missing or str(error)
+            continue
+        if name == named:
+            return Choice(PROFILES[name], f"BEFT_PROFILE={named}")
+        return Choice(PROFILES[name], f"BEFT_PROFILE={named} cannot be had here, so this is {name}. {missing}")
+    return Choice(PROFILES[named], f"BEFT_PROFILE={named}")  # not even what ships: what is asked for first will say
+
+
+def _cuda_gb(name: str) -> float:
+    return PROFILES[name].cuda_gb
 
 
 def _find_role(role: str) -> ModelSource:

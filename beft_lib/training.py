@@ -22,11 +22,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm.std import tqdm
-from transformers import PreTrainedTokenizerBase, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import PreTrainedTokenizerBase, PrinterCallback, TrainerCallback, TrainingArguments
 
 from . import classifying, prompting, runtime
 from .errors import TrainingError
 from .files import write_text_whole
+from .fitting import FittingTrainer
+from .halfway import halfway
+from .hardware import is_main_process
 from .models import context_of
 from .tasks import Task
 
@@ -51,6 +54,9 @@ class Recipe:
     pad_to: int | None = None  # None: to the longest of the batch
     max_steps: int = -1  # stop earlier than the epochs say
     checkpointing: bool = False  # compute activations again in the backward pass instead of keeping them
+    # Compute layers below the lowest one trained only once an example (``halfway``). True turns their dropout off; the
+    # paper's recipe has it on, so "auto" does it only where the model has none and nothing but the time changes.
+    reuse: bool | str = "auto"
 
     def __post_init__(self) -> None:
         for name in ("learning_rate", "epochs", "batch_size", "eps", "max_length"):
@@ -60,13 +66,19 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Training:
-    """What one training took: ``losses`` holds every step's, (steps,)."""
+    """What one training took: ``losses`` holds every step's, (steps,).
+
+    ``pieces``: in how many parts a batch was computed, where it did not fit the memory in one. ``kept_layers``: how
+    many were computed once an example (``halfway``).
+    """
 
     steps: int
     seconds: float
     peak_memory: int
     losses: np.ndarray = field(repr=False)
     stopped: str = ""
+    pieces: int = 1
+    kept_layers: int = 0
 
 
 def way_of(task: Task) -> Any:
@@ -114,13 +126,17 @@ def train(
             train_dataset=way.encode(task, task.train, tokenizer, context_of(model, tokenizer, recipe.max_length)),
             data_collator=way.collator(task, tokenizer, recipe.pad_to),
             compute_loss_func=way.loss(task),
+            group=len(task.prompt.answers) or 1 if task.prompt else 1,  # the candidates of one example
             callbacks=callbacks,
         )
-        checkpoint = None if folder is None else _last_checkpoint(home, _identity(model, task, recipe, seed))
+        with trainer.accelerator.main_process_first():  # it tidies up what a kill left
+            checkpoint = None if folder is None else _last_checkpoint(home, _identity(model, task, recipe, seed))
         started = time.perf_counter()
         stopped = ""
+        kept = 0
         try:
-            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+            with halfway(model, recipe.reuse, recipe.epochs) as (kept, _):
+                trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         except KeyboardInterrupt:
             if not stoppable:
                 raise
@@ -129,7 +145,8 @@ def train(
             watch.close()
             model.eval()
         seconds = time.perf_counter() - started
-    return Training(trainer.state.global_step, seconds, watch.peak_memory(), np.array(watch.losses), stopped)
+    done, losses = trainer.state.global_step, np.array(watch.losses)
+    return Training(done, seconds, watch.peak_memory(), losses, stopped, trainer.pieces, kept)
 
 
 def evaluate_model(
@@ -139,7 +156,7 @@ def evaluate_model(
     return way_of(task).evaluate(model, task, tokenizer, max_length, **options)
 
 
-class BiasTrainer(Trainer):
+class BiasTrainer(FittingTrainer):
     """A stock Trainer whose checkpoints hold the trained parameters only, in safetensors."""
 
     def __init__(self, watch: Watch, callbacks: Sequence[TrainerCallback] = (), **options: Any):
@@ -220,9 +237,11 @@ class Watch(TrainerCallback):
 
 
 def progress_bar(total: int, label: str, show: bool | None = None) -> tqdm:
-    """A tqdm bar with time left: on stdout in a notebook (no widget state, no stderr), on stderr in a terminal."""
+    """A tqdm bar with time left: on stdout in a notebook (no widget state, no stderr), on stderr in a terminal; of
+    several processes the first one shows it.
+    """
     notebook = in_notebook()
-    shown = (notebook or sys.stderr.isatty()) if show is None else show
+    shown = ((notebook or sys.stderr.isatty()) if show is None else show) and is_main_process()
     return tqdm(
         total=total,
         desc=label,
@@ -254,7 +273,8 @@ def _cpu() -> bool:
 def arguments_for(
     recipe: Recipe, folder: Path, seed: int, save_every: int | None, half: bool = False
 ) -> TrainingArguments:
-    return TrainingArguments(
+    """The recipe as the Trainer takes it. The batch is the whole one, however many processes share it."""
+    arguments = TrainingArguments(
         output_dir=str(folder),
         per_device_train_batch_size=recipe.batch_size,
         num_train_epochs=recipe.epochs,
@@ -284,6 +304,9 @@ def arguments_for(
         dataloader_num_workers=0,  # a worker costs more than these batches, and Windows cannot fork
         dataloader_pin_memory=torch.cuda.is_available(),
     )
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1  # of several GPUs in one process each would take a batch as large as the recipe's
+    return arguments
 
 
 def _half(model: nn.Module) -> bool:

@@ -29,10 +29,11 @@ from beft_lib.adapters import describe_adapter, load_adapter, merge_adapter, sav
 from beft_lib.architectures import FAMILIES, Separate, head_parameters, parts_of
 from beft_lib.biases import all_deltas
 from beft_lib.errors import AdapterError, BeftError, UnknownName
-from beft_lib.methods import METHODS, Run, fine_tune
+from beft_lib.methods import METHODS, Run, fine_tune, method_row
 from beft_lib.training import Training
 
-ADAPTABLE = [name for name in METHODS if name != "full"]
+NO_ADAPTER = ("full", "lora", "prefix", "random_uniform")
+ADAPTABLE = [*(name for name in METHODS if name not in NO_ADAPTER), "query+value", "value@top-half"]
 SEPARATE = [name for name, family in FAMILIES.items() if isinstance(family.layout, Separate)]
 BIASED = [name for name, family in FAMILIES.items() if "qkv" in family.biased]  # tests/test_folding.py: the others
 PAPERS = ["bert", "roberta", "electra", "distilbert", "opt"]  # these with every method, the others with one
@@ -97,7 +98,7 @@ def test_a_saved_adapter_gives_the_same_logits_on_the_same_base(family, method, 
     told = load_adapter(fresh, save_adapter(run, tmp_path / "a"))
     assert (tuned - before).abs().max() > 1e-2  # the run had an effect
     torch.testing.assert_close(logits(fresh), tuned, atol=1e-6, rtol=0)
-    assert told["method"] == method and told["terms"] == list(METHODS[method].terms)
+    assert told["method"] == method and told["terms"] == list(method_row(method).terms)
     assert told["peft"] == (family in SEPARATE and method != "all_biases") == (tmp_path / "a" / CONFIG).exists()
     use_adapter(fresh, None)
     assert torch.equal(logits(fresh), before)
@@ -174,6 +175,10 @@ def test_what_is_written_says_what_it_is(task, tune, tmp_path):
     written: Any = ModelCard.load(folder / CARD)
     assert written.data.library_name == "peft" and written.data.eval_results[0].metric_value == 0.75
     assert "0.7500" in written.text and "PeftModel.from_pretrained" in written.text
+    for said in ("sst2", "48 training examples", "| seed | 0 |", "revision", "accuracy"):
+        assert said in written.text, said
+    save_adapter(tune(run.model, "value@top-half"), tmp_path / "half")
+    assert "the value bias (layers 1) of" in (tmp_path / "half" / CARD).read_text(encoding="utf-8")
     save_adapter(tune(run.model, "all_biases"), tmp_path / "b")
     assert "Stock PEFT cannot load this" in (tmp_path / "b" / CARD).read_text(encoding="utf-8")
 
@@ -235,7 +240,9 @@ def test_switching_takes_less_than_a_millisecond_at_minilm_s_size(tune, tmp_path
     assert min(seconds[::2]) < 1e-3 and min(seconds[1::2]) < 1e-3, f"{min(seconds) * 1e3:.2f} ms"
 
 
-@pytest.mark.parametrize("family, method", _pairs(BIASED, ["value", "qkv", "all_biases", "head"], "qkv"))
+@pytest.mark.parametrize(
+    "family, method", _pairs(BIASED, ["value", "qkv", "all_biases", "head", "value@top-half"], "qkv")
+)
 def test_merging_leaves_a_stock_model(family, method, tune, tmp_path):
     model, stock = tiny.model(family), tiny.model(family)
     save_adapter(tune(model, method), tmp_path / "a")
@@ -248,9 +255,29 @@ def test_merging_leaves_a_stock_model(family, method, tune, tmp_path):
     stock.save_pretrained(tmp_path / "merged")
     again = AutoModelForSequenceClassification.from_pretrained(tmp_path / "merged").eval()
     torch.testing.assert_close(logits(again), expected, atol=1e-5, rtol=0)
-    if METHODS[method].terms:  # the merged model is another base
+    if method_row(method).terms:  # the merged model is another base
         with pytest.raises(AdapterError, match="other weights"):
             load_adapter(stock, tmp_path / "a")
+
+
+@pytest.mark.parametrize("method", ["lora", "random_uniform"])
+def test_merging_what_is_no_adapter(method, tune, tmp_path):
+    model = tiny.model("bert")
+    tune(model, method)
+    expected = logits(model)
+    with pytest.raises(AdapterError, match=r"more than biases.*merge_adapter"):
+        save_adapter(tune(model, method), tmp_path / "a")
+    merge_adapter(model)
+    assert model.state_dict().keys() == tiny.model("bert").state_dict().keys()
+    torch.testing.assert_close(logits(model), expected, atol=1e-5, rtol=0)
+
+
+def test_a_prefix_is_kept_by_peft(tune, tmp_path):
+    run = tune(tiny.model("bert"), "prefix")
+    with pytest.raises(AdapterError, match=r"a prefix as PEFT does"):
+        save_adapter(run, tmp_path / "a")
+    with pytest.raises(AdapterError, match=r"a prefix, which no weight can hold"):
+        merge_adapter(run.model)
 
 
 def test_nothing_to_merge():

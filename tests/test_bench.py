@@ -56,3 +56,17 @@ def test_importing_the_library_loads_no_torch():
 
     code = "import sys, beft_lib; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_every_method_is_timed_beside_full_and_the_later_epochs_where_layers_are_kept(parts):
+    from beft_lib import bench_methods
+
+    task, folder, _ = parts
+    asked = ["value", "value@top-half", "head", "lora"]
+    result = bench_methods.bench_methods(str(folder), "sst2", task.source, asked, steps=2, rounds=1)
+    later = {f"{name}{bench_methods.LATER}" for name in ("value@top-half", "head")}
+    assert set(result["seconds"]) == {"full", *asked, *later} == set(result["ratios"]) == set(result["peak_memory"])
+    assert result["ratios"]["full"] == 1 and all(seconds > 0 for seconds in result["seconds"].values())
+    lines = []
+    bench_methods.report(result, lines.append)
+    assert len(lines) == 1 + len(result["seconds"])

@@ -130,6 +130,34 @@ def test_measure_fills_a_file_and_prints_its_table(where, capsys, tmp_path):
     assert again.count(" seed ") == 2 and printed.endswith(again)  # nothing was run again; the table is the same
 
 
+def test_measure_in_shards(where, capsys, tmp_path):
+    out = tmp_path / "results.json"
+    arguments = ["--model", where[1], "--tasks", "sst2", "--methods", "value", "head", "--data", where[5], "--n-train",
+                 "32", "--epochs", "1", "--out", str(out), "--shard"]  # fmt: skip
+    for shard, method in (("1/3", "value"), ("2/3", "head"), ("3/3", None)):
+        assert run("measure", *arguments, shard) == 0
+        printed = capsys.readouterr().out
+        assert (f"sst2 {method} seed 0" in printed) if method else printed == ""
+    assert run("measure", *arguments[:-1]) == 0  # the whole grid: nothing left to run, one table
+    printed = capsys.readouterr().out
+    assert " seed 0:" not in printed and "value" in printed and "head" in printed
+    with pytest.raises(DataError, match="shard is '4/3'"):
+        run("measure", *arguments, "4/3")
+
+
+@pytest.mark.parametrize("method", ["query+value", "value@top-half", "lora", "random_uniform"])
+def test_tune_takes_every_way_to_say_a_method(method, where, capsys):
+    assert run("tune", *where, "--method", method, "--json") == 0
+    row = told(capsys)
+    assert row["method"] == method and row["file_bytes"] > 4 * (row["parameters_method"] + row["parameters_head"])
+
+
+def test_tune_with_frozen_layers_kept(where, capsys):
+    for flag, kept in (("--reuse", 1), ("--no-reuse", 0)):
+        assert run("tune", *where, "--method", "value@top-half", flag, "--json") == 0
+        assert told(capsys)["kept_layers"] == kept
+
+
 @pytest.mark.parametrize(
     "change, error, says",
     [

@@ -20,7 +20,17 @@ from scipy import stats
 
 from beft_lib import experiments
 from beft_lib.errors import DataError, UnknownName
-from beft_lib.experiments import KEY, Grid, interval, read_rows, run_grid, summary, table
+from beft_lib.experiments import (
+    KEY,
+    Grid,
+    interval,
+    read_rows,
+    read_shards,
+    run_grid,
+    summary,
+    table,
+)
+from beft_lib.shards import Shard, shard_of
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +185,27 @@ def test_killed_it_goes_on_to_the_same_numbers(folder, data, started, tmp_path):
     numbers = ("task", "method", "seed", "score", "steps", "parameters_method", "parameters_head")
     resumed, uninterrupted = ([[row[name] for name in numbers] for row in read_rows(path)] for path in (out, whole))
     assert resumed == uninterrupted
+
+
+def test_shards_share_the_grid_and_are_read_together(grid, started, tmp_path):
+    out = tmp_path / "results.json"
+    parts = [list(run_grid(grid, out, shard=Shard(number, 4))) for number in (1, 2, 3, 4)]
+    assert [len(part) for part in parts] == [2, 2, 1, 1] and not out.exists()
+    assert sorted(kinds([row for part in parts for row in part])) == sorted(EVERY) == sorted(started)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"results.{n}-of-4.json" for n in (1, 2, 3, 4)]
+    together = read_shards(out)
+    assert sorted(kinds(together)) == sorted(EVERY) and len(summary(together)) == 3
+    assert list(run_grid(grid, out)) == [] and list(run_grid(grid, out, shard=Shard(1, 2))) == []  # all is there
+    assert len(started) == 6
+    alone = read_rows(next(iter(sorted(tmp_path.iterdir()))))
+    assert kinds(alone) == [EVERY[0], EVERY[4]]  # every fourth, whatever the machine
+
+
+@pytest.mark.parametrize("text", ["0/2", "3/2", "1", "1/", "/2", "a/b", "-1/2", "1/2/3"])
+def test_a_shard_that_is_none(text):
+    assert shard_of("2/3") == Shard(2, 3)
+    with pytest.raises(DataError, match="expected I/N"):
+        shard_of(text)
 
 
 def test_an_unknown_name_stops_before_anything_starts(grid, started, tmp_path):

