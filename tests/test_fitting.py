@@ -83,7 +83,8 @@ def test_two_processes_give_what_one_gives(task, folder, tmp_path):
     (folder / "config.json").write_text(json.dumps({**config, **NO_DROPOUT}), encoding="utf-8")
     tune = ["-m", "beft_lib", "tune", "--model", str(folder), "--task", "sst2", "--data", str(task.source),
             "--n-train", "43", "--epochs", "2", "--learning-rate", "1e-2", "--json", "--save"]  # fmt: skip
-    launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1",
+    # Without a GPU, "--multi_gpu" means several processes over gloo; "--cpu" would start one.
+    launch = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1",
               "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]  # fmt: skip
     # A copy of the package alone, as installed: nothing is set up.
     package = Path(beft_lib.__file__).parent
