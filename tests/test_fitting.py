@@ -55,7 +55,8 @@ def test_what_does_not_fit_is_halved_and_the_result_is_the_same(task, folder):
     tried = too_small(small, rows=5)
     with pytest.warns(UserWarning, match=r"did not fit the memory.*examples at a time.*stays the same") as told:
         run = fine_tune(small, task, "value", epochs=2, learning_rate=1e-2)
-    assert len(told) == 2 and tried[:3] == [16, 8, 4] and expected.pieces == 1 and run.pieces == 4
+    assert sum("did not fit" in str(one.message) for one in told) == 2  # once a halving, not once a step
+    assert tried[:3] == [16, 8, 4] and expected.pieces == 1 and run.pieces == 4
     assert run.row()["pieces"] == 4 and run.steps == expected.steps == 6
     assert np.abs(run.losses - expected.losses).max() < 1e-6 and run.metrics == expected.metrics
     one, other = trained(whole), trained(small)
