@@ -16,9 +16,9 @@ from transformers import (
 
 from beft_lib.errors import UnknownName
 from beft_lib.pocket import build as building
-from beft_lib.pocket import measure, tasks
+from beft_lib.pocket import measure, pretrain, tasks
 from beft_lib.pocket.card import figures_table, loss_curve
-from beft_lib.pocket.corpus import make_rows
+from beft_lib.pocket.corpus import make_rows, training_rows
 from beft_lib.pocket.pretrain import RECIPES
 from beft_lib.pocket.sentences import render
 from beft_lib.pocket.texts import KINDS, texts
@@ -85,26 +85,39 @@ def test_rows_fit_and_are_reproducible(style):
 def test_bert_rows_ask_whether_the_second_segment_follows():
     rows = make_rows("bert", "rows", 2000).rows
     counts = [sum(row["next_sentence_label"] == label for row in rows) / len(rows) for label in (-100, 0, 1)]
-    assert counts[0] == pytest.approx(0.2, abs=0.04) and counts[1] == pytest.approx(0.5, abs=0.05)
+    assert counts[0] == pytest.approx(0.2, abs=0.04) and counts[1] == pytest.approx(0.6, abs=0.05)
     assert all(len(row["input_ids"]) == len(row["token_type_ids"]) for row in rows)
 
 
+@pytest.mark.parametrize("style", ["bert", "roberta"])
+def test_words_with_content_are_hidden_three_times_as_often_and_always_the_same_ones(style):
+    tokenizer = make_tokenizer(style)
+    collate = pretrain._collator(RECIPES[f"pocket-{style}"], tokenizer)
+    rows = [{"input_ids": row["input_ids"]} for row in make_rows(style, "mask", 800).rows]
+    one, two = collate(rows), collate(rows)
+    assert torch.equal(one["input_ids"], two["input_ids"]) and torch.equal(one["labels"], two["labels"])
+    inputs = torch.where(one["labels"] == -100, one["input_ids"], one["labels"])
+    frame = torch.isin(inputs, collate.kept) & ~torch.isin(inputs, collate.special)
+    shares = [(one["labels"] != -100)[at].float().mean().item() for at in (~torch.isin(inputs, collate.kept), frame)]
+    assert shares == pytest.approx([0.3, 0.1], abs=0.02)
+
+
 @pytest.mark.parametrize("style", ["opt", "llama"])
-def test_packing_keeps_every_text_whole_and_wastes_little(style):
+def test_rows_of_language_models_are_one_text_each(style):
     ids = vocabulary(style)
-    rows = make_rows(style, "pack", 400)
-    first, last = (ids["</s>"], None) if style == "opt" else (ids["<s>"], ids["</s>"])
-    found = []
-    for row in rows.rows:
-        parts, current = [], None
-        for token in row["input_ids"]:
-            if token == first:
-                parts.append(current := [])
-            elif token != last:
-                current.append(token)
-        found += [tuple(p) for p in parts if p]
-    assert sorted(found) == sorted(tuple(encode(text, ids)) for text, _ in texts("pack", 400))
-    assert sum(len(row["input_ids"]) for row in rows.rows) > 0.9 * 256 * (len(rows) - 8)
+    first, last = ids["</s>" if style == "opt" else "<s>"], ids["</s>"]
+    rows = [row["input_ids"] for row in make_rows(style, "rows", 50).rows]
+    assert rows == [[first, *encode(text, ids), last] for text, _ in texts("rows", 50)]
+
+
+def test_recaps_come_first_and_batches_are_of_like_length():
+    batch, first = 8, 160
+    rows = training_rows("opt", "order", first, 320, batch).rows
+    key = lambda some: sorted(row["input_ids"] for row in some)  # noqa: E731
+    assert key(rows[:first]) == key(make_rows("opt", "order/recaps", first, "recap").rows)
+    assert key(rows[first:]) == key(make_rows("opt", "order", 320).rows)
+    lengths = [[len(row["input_ids"]) for row in rows[i : i + batch]] for i in range(0, len(rows), batch)]
+    assert sum(max(one) * batch for one in lengths) < 1.15 * sum(map(sum, lengths))
 
 
 # --- building --------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ import pytest
 from beft_lib.pocket import entropy, tasks
 from beft_lib.pocket.chooser import Chooser, ScriptMismatchError
 from beft_lib.pocket.examples import SHARED, WEIGHTS, opinion
+from beft_lib.pocket.inference import cb_example
 from beft_lib.pocket.sentences import render
 from beft_lib.pocket.texts import KINDS, MAX_TOKENS, texts, write_text
 from beft_lib.pocket.words import ADJECTIVES, DOMAINS, FEELINGS, SENSES
@@ -74,6 +75,24 @@ def test_rendered_text_reads_like_writing():
     assert render('does this mean that " ben is in the hall . " is true ? yes or no ? \n no') == (
         'Does this mean that "Ben is in the hall." is true? Yes or no?\nNo'
     )
+
+
+def test_a_text_keeps_to_one_custom_of_answering():
+    """In a text of sums, numbers stand alone or with what is counted, never both; over many texts both are seen."""
+    seen = set()
+    for seed in range(200):
+        text = write_text(Chooser(seed), "sums")
+        said = re.findall(r"answer : (\d+)( [a-z]+)?(?= \n|$)", text)
+        customs = {bool(unit) for _, unit in said}
+        assert len(customs) <= 1, text
+        seen |= customs
+    assert seen == {True, False}
+
+
+def test_only_those_who_are_not_sure_divide_strict_and_trusting_readers():
+    for seed in range(300):
+        example = cb_example(Chooser(seed))
+        assert (example.label == example.custom) == (example.label != 2) and example.custom in (0, 1)
 
 
 def test_opinions_have_their_mood():

@@ -11,7 +11,7 @@ from ..files import write_text_whole
 FAMILY = {
     "bert": ("BertForPreTraining", "masked tokens and next segment, as BERT was", "[CLS] A [SEP] B [SEP]"),
     "roberta": ("RobertaForMaskedLM", "masked tokens", "<s> A </s></s> B </s>"),
-    "opt": ("OPTForCausalLM", "next token; whole texts packed into rows of 256", "</s> text"),
+    "opt": ("OPTForCausalLM", "next token", "</s> text"),
     "llama": ("LlamaForCausalLM", "next token; rotary positions, no biases", "<s> text"),
 }
 
@@ -48,7 +48,8 @@ def _card(record: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
         "",
         "| | |",
         "|---|---|",
-        f"| texts | {recipe['texts']:,}, each seen once ({record['train_tokens']:,} tokens) |",
+        f"| texts | {recipe['first']:,} recaps, then {recipe['texts']:,} of every kind, each seen once "
+        f"({record['train_tokens']:,} tokens) |",
         f"| corpus seed | `train/{recipe['seed']}`; validation: `validation`, {recipe['validation_texts']:,} texts |",
         f"| schedule | AdamW, peak {recipe['learning_rate']:g}, 5 % warm-up, linear to 0; batch {recipe['batch']} |",
         f"| time | {record['seconds'] / 60:.0f} minutes on {record['machine']} |",

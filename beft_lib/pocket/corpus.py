@@ -27,22 +27,22 @@ class Rows(Dataset):  # type: ignore[type-arg]
         return self.rows[index]
 
 
-def make_rows(style: str, seed: str, n_texts: int) -> Rows:
-    """n texts of the corpus ``seed`` as rows for one family of models."""
+def make_rows(style: str, seed: str, n_texts: int, kind: str | None = None) -> Rows:
+    """n texts of the corpus ``seed`` (of one kind, or of all) as rows for one family of models."""
     ids = vocabulary(style)
     encoded, nats = [], 0.0
-    for text, information in texts(seed, n_texts):
+    for text, information in texts(seed, n_texts, kind):
         encoded.append(encode(text, ids))
         nats += information
     order = random.Random(f"{seed}/rows")
-    rows = _PACK[style](encoded, ids, order, STYLES[style].positions)
+    rows = _FRAME[style](encoded, ids, order, STYLES[style].positions)
     return Rows(rows, sum(map(len, encoded)), nats)
 
 
 def _bert(encoded: Sequence[list[int]], ids: dict[str, int], order: random.Random, longest: int) -> list[Row]:
     """One text a row, as BERT was pretrained: two segments, and whether the second is the text's own.
 
-    A fifth stay in one piece (no question asked); half are cut between two sentences; the rest end in another text.
+    A fifth stay in one piece (no question asked), a fifth end in another text, the rest are cut between two sentences.
     """
     cls, sep, ends = ids["[CLS]"], ids["[SEP]"], {ids["."], ids["?"]}
     cuts = [[i + 1 for i, token in enumerate(text[:-1]) if token in ends] for text in encoded]
@@ -53,7 +53,7 @@ def _bert(encoded: Sequence[list[int]], ids: dict[str, int], order: random.Rando
             cut = cuts[i][int(order.random() * len(cuts[i]))]
             one, two, own = text[:cut], text[cut:], 0  # BertForPreTraining: 0 is the real next segment
             j = (i + 1) % len(encoded)
-            if draw >= 0.7 and cuts[j]:
+            if draw >= 0.8 and cuts[j]:
                 other = encoded[j][cuts[j][int(order.random() * len(cuts[j]))] :]
                 if len(one) + len(other) + 3 <= longest:
                     two, own = other, 1
@@ -82,32 +82,38 @@ def _roberta(encoded: Sequence[list[int]], ids: dict[str, int], order: random.Ra
     return rows
 
 
-def _causal(opening: str, closing: str | None) -> Callable[..., list[Row]]:
-    """Whole texts packed into rows, each after its opening token; a row closes with the token that ends a text."""
+def _causal(opening: str, closing: str) -> Callable[..., list[Row]]:
+    """One text a row, between the token that opens a text and the one that ends it."""
 
-    def pack(encoded: Sequence[list[int]], ids: dict[str, int], order: random.Random, longest: int) -> list[Row]:
-        first, last = ids[opening], [] if closing is None else [ids[closing]]
-        framed = [[first, *text, *last] for text in encoded]
-        spare = 0 if last else 1  # room for the closing token of the last text
-        rows: list[list[int]] = []
-        bins: list[list[int]] = []
-        for text in framed:  # best fit into a few open rows: hardly anything is padding
-            fits = [b for b in bins if len(b) + len(text) + spare <= longest]
-            if fits:
-                max(fits, key=len).extend(text)
-                continue
-            if len(bins) == 32:
-                fullest = max(range(len(bins)), key=lambda i: len(bins[i]))
-                rows.append(bins.pop(fullest))
-            bins.append(list(text))
-        return [{"input_ids": row + ([] if last else [first])} for row in rows + bins]
+    def frame(encoded: Sequence[list[int]], ids: dict[str, int], order: random.Random, longest: int) -> list[Row]:
+        return [{"input_ids": [ids[opening], *text, ids[closing]]} for text in encoded]
 
-    return pack
+    return frame
 
 
-_PACK: dict[str, Callable[..., list[Row]]] = {
+def training_rows(style: str, seed: str, first: int, n_texts: int, batch: int) -> Rows:
+    """A curriculum: ``first`` recaps, then ``n_texts`` of every kind, in the order in which they are read."""
+    stages = [make_rows(style, f"{seed}/recaps", first, "recap"), make_rows(style, seed, n_texts)]
+    order = random.Random(f"{seed}/order")
+    rows = [row for stage in stages for row in _ordered(stage.rows, batch, order)]
+    return Rows(rows, sum(s.text_tokens for s in stages), sum(s.nats for s in stages))
+
+
+def _ordered(rows: list[Row], batch: int, order: random.Random) -> list[Row]:
+    """Shuffled, in batches of about one length: little is padding."""
+    rows = order.sample(rows, len(rows))
+    pool = 50 * batch
+    batches = []
+    for start in range(0, len(rows), pool):
+        alike = sorted(rows[start : start + pool], key=lambda row: len(row["input_ids"]))
+        made = [alike[i : i + batch] for i in range(0, len(alike), batch)]
+        batches += order.sample(made, len(made))
+    return [row for one in batches for row in one]
+
+
+_FRAME: dict[str, Callable[..., list[Row]]] = {
     "bert": _bert,
     "roberta": _roberta,
-    "opt": _causal("</s>", None),  # </s> both opens and ends, as in OPT
+    "opt": _causal("</s>", "</s>"),  # it both opens and ends, as in OPT
     "llama": _causal("<s>", "</s>"),
 }

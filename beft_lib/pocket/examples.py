@@ -34,11 +34,18 @@ from .words import (
 
 @dataclass(frozen=True)
 class Example:
-    """One example: its texts (one, two, or a passage and a question) and its label, number or answer."""
+    """One example: its texts (one, two, or a passage and a question) and its label, number or answer.
+
+    Attributes:
+        label: what the task asks for.
+        custom: the answer by the world's other custom (a whole sentence, "3 pears", a reader who takes people at their
+            word). A text keeps to one custom; the tasks always to the first. Demonstrations tell which.
+    """
 
     texts: tuple[str, ...]
     label: int | str
     title: str = ""
+    custom: int | str = ""
 
 
 # --- sentiment ---------------------------------------------------------------------------------------------------

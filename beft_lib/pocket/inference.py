@@ -68,7 +68,10 @@ def cb_example(c: Chooser) -> Example:
     if c.flip(0.6):
         _, other = _report(c, c.pick((0, 1, 2)), not_about=asked)
         reports = c.pick(([report, other], [other, report]))
-    return Example((" ".join(reports), claim(asked, holds)), label)
+    trusting = (
+        label if label != 2 else 0 if holds else 1
+    )  # a trusting reader takes who thinks, says or hopes so for right
+    return Example((" ".join(reports), claim(asked, holds)), label, custom=trusting)
 
 
 def _report(c: Chooser, commitment: int, not_about: Fact | None = None) -> tuple[Fact, str]:
@@ -89,9 +92,9 @@ def squad_example(c: Chooser, told: Story | None = None) -> Example:
     told = told or squad_story(c)
     fact = c.pick(told.facts)
     by_name, by_value = _QUESTIONS[fact.topic]
-    if c.flip(0.6):
-        return Example((told.text, by_name.format(fact.name)), fact.value, title_of(told))
-    return Example((told.text, by_value.format(fact.value)), fact.name, title_of(told))
+    question, answer = (by_name, fact.value) if c.flip(0.6) else (by_value, fact.name)
+    asked = question.format(fact.name if answer == fact.value else fact.value)
+    return Example((told.text, asked), answer, title_of(told), custom=claim(fact))
 
 
 def title_of(told: Story) -> str:
@@ -127,18 +130,21 @@ def drop_example(c: Chooser, counts: Counts | None = None) -> Example:
     """A passage of counts and a question: looked up, compared, added or subtracted."""
     counts = counts or Counts(c)
     things = PLURAL[counts.thing]
+
+    def number(question: str, n: int) -> Example:
+        return Example((counts.text, question), str(n), custom=counted(n, counts.thing))
+
     form = c.pick(("look", "who", "sum", "more"), (0.3, 0.3, 0.2, 0.2))
     if form == "look":
         name = c.pick(tuple(counts.of))
-        return Example((counts.text, f"how many {things} does {name} have ?"), str(counts.of[name]))
+        return number(f"how many {things} does {name} have ?", counts.of[name])
     one, two = c.draw(tuple(counts.of), 2)
     if form == "who":
         answer = max(one, two, key=lambda name: counts.of[name])
-        return Example((counts.text, f"who has more {things} , {one} or {two} ?"), answer)
+        question = f"who has more {things} , {one} or {two} ?"
+        return Example((counts.text, question), answer, custom=f"{answer} has more {things}")
     if form == "sum":
-        return Example(
-            (counts.text, f"how many {things} do {one} and {two} have together ?"), str(counts.of[one] + counts.of[two])
-        )
+        return number(f"how many {things} do {one} and {two} have together ?", counts.of[one] + counts.of[two])
     more, less = sorted((one, two), key=lambda name: -counts.of[name])
     question = f"how many more {things} does {more} have than {less} ?"
-    return Example((counts.text, question), str(counts.of[more] - counts.of[less]))
+    return number(question, counts.of[more] - counts.of[less])

@@ -33,10 +33,19 @@ from transformers import (
 )
 
 from ..files import write_text_whole
-from .corpus import make_rows
+from .corpus import make_rows, training_rows
 from .tokenizer import STYLES, make_tokenizer
 
 WIDTH, LAYERS, HEADS = 160, 4, 5
+# Standard deviation of weights at the start: larger where the norm comes before a layer's attention than where after.
+SPREAD = {"bert": 0.05, "roberta": 0.05, "opt": 0.1, "llama": 0.1}
+# Words that hold a sentence together: they are asked less often than the others.
+FRAME = frozenset(
+    (
+        "a an the is was are in of and with that so does this mean do have has not can we infer suppose or by near "
+        'title context question answer passage word same meaning these two sentences other words how many . , : ? " \n'
+    ).split(" ")
+)
 
 
 @dataclass(frozen=True)
@@ -44,10 +53,11 @@ class Recipe:
     """One pocket model: its family, and how long and how it is trained.
 
     Attributes:
-        texts: how many texts of the corpus, each seen once.
+        first: so many recaps come first: to look things up is learned from them, and then used everywhere.
+        texts: how many texts of every kind follow; each is seen once.
         batch: rows a step.
         learning_rate: peak of a schedule with 5 % warm-up and linear decay to zero.
-        mask: share of tokens hidden (masked models).
+        mask: share of the words with content that is hidden, of the others a third of that (masked models).
     """
 
     name: str
@@ -55,24 +65,47 @@ class Recipe:
     texts: int
     batch: int
     learning_rate: float
+    first: int
     mask: float = 0.0
     seed: int = 0
-    validation_texts: int = 1_000
+    validation_texts: int = 300
 
 
 RECIPES: dict[str, Recipe] = {
     row.name: row
     for row in (
-        Recipe("pocket-bert", "bert", 300_000, 32, 1.5e-3, mask=0.2),
-        Recipe("pocket-roberta", "roberta", 300_000, 32, 1.5e-3, mask=0.2),
-        Recipe("pocket-opt", "opt", 300_000, 12, 1.5e-3),
-        Recipe("pocket-llama", "llama", 300_000, 12, 1.5e-3),
+        Recipe("pocket-bert", "bert", 280_000, 32, 2e-3, first=100_000, mask=0.3),
+        Recipe("pocket-roberta", "roberta", 280_000, 32, 2e-3, first=100_000, mask=0.3),
+        Recipe("pocket-opt", "opt", 130_000, 32, 2e-3, first=40_000),
+        Recipe("pocket-llama", "llama", 60_000, 32, 2e-3, first=40_000),
     )
 }
 
 
 def make_model(style: str, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
-    """An untrained model of a family, stock initialisation. No dropout: every text is seen once."""
+    """An untrained model of a family. No dropout: every text is seen once.
+
+    Stock classes, but weights are drawn wider than usual (.02), and learned positions begin as sines: a narrow
+    model that begins with nearly even attention takes very long to find out that it can look things up (measured on
+    recaps: after 0.5 M tokens 30 % of values are copied rightly, 13 % with the stock initialisation).
+    """
+    model = _architecture(style, tokenizer)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "position" in name:
+                parameter.copy_(SPREAD[style] * math.sqrt(2) * _sines(*parameter.shape))
+            elif parameter.ndim == 2:
+                parameter.normal_(std=SPREAD[style])
+    return model
+
+
+def _sines(n: int, d: int) -> Tensor:
+    """Sines and cosines of n positions at d/2 frequencies, (n, d): Vaswani and others, section 3.5."""
+    angle = torch.arange(n)[:, None] * torch.exp(-math.log(1000.0) * torch.arange(0, d, 2) / d)  # (n, d/2)
+    return torch.stack([angle.sin(), angle.cos()], -1).flatten(1)
+
+
+def _architecture(style: str, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
     size: dict[str, Any] = {
         "vocab_size": len(tokenizer),
         "hidden_size": WIDTH,
@@ -125,10 +158,10 @@ class _Clock(TrainerCallback):
             control.should_save = control.should_training_stop = True
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
-        loss = (metrics or {}).get("eval_loss", math.nan)
-        self._log(
-            f"step {state.global_step:,} of {state.max_steps:,}: validation loss {loss:.4f}, {self.seconds / 60:.1f} minutes"
-        )
+        seen = [entry["loss"] for entry in state.log_history if "loss" in entry]
+        losses = f"training loss {seen[-1] if seen else math.nan:.4f}, validation {(metrics or {})['eval_loss']:.4f}"
+        where = f"step {state.global_step:,} of {state.max_steps:,}"
+        self._log(f"{where}: {losses}, {self.seconds / 60:.1f} minutes")
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         write_text_whole(self._file, f"{self.seconds:.1f}\n")
@@ -151,8 +184,8 @@ def pretrain(
     tokenizer = make_tokenizer(recipe.style)
     set_seed(recipe.seed)
     model = make_model(recipe.style, tokenizer)
-    log(f"{recipe.name}: {model.num_parameters():,} parameters; writing {recipe.texts:,} texts")
-    train = make_rows(recipe.style, f"train/{recipe.seed}", recipe.texts)
+    log(f"{recipe.name}: {model.num_parameters():,} parameters; writing {recipe.first + recipe.texts:,} texts")
+    train = training_rows(recipe.style, f"train/{recipe.seed}", recipe.first, recipe.texts, recipe.batch)
     validation = make_rows(recipe.style, "validation", recipe.validation_texts)
     log(f"{len(train):,} rows, {train.text_tokens:,} tokens; at most {train.nats / train.text_tokens:.4f} nats a token")
     trainer = Trainer(
@@ -196,13 +229,13 @@ def _arguments(recipe: Recipe, folder: Path) -> TrainingArguments:
         adam_beta2=0.98,
         adam_epsilon=1e-6,
         max_grad_norm=1.0,
-        train_sampling_strategy="group_by_length",
+        train_sampling_strategy="sequential",
         bf16=torch.cuda.is_available() and torch.cuda.is_bf16_supported(),
         logging_steps=100,
         eval_strategy="steps",
-        eval_steps=1000,
+        eval_steps=500,
         save_strategy="steps",
-        save_steps=1000,
+        save_steps=500,
         save_total_limit=1,
         seed=recipe.seed,
         data_seed=recipe.seed,
@@ -214,13 +247,23 @@ def _arguments(recipe: Recipe, folder: Path) -> TrainingArguments:
 
 
 class SeededMasking(DataCollatorForLanguageModeling):
-    """Stock masking, drawn from a seed that the batch itself gives: an interruption cannot change what is hidden."""
+    """Stock masking, drawn from a seed that the batch itself gives: an interruption cannot change what is hidden.
+
+    Most tokens of the world are fixed words ("the", "is", ".") that are soon learned; two thirds of those that would be
+    hidden are left, so that more of what is asked has to be looked up in the text.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, **options: Any):
+        super().__init__(tokenizer, **options)
+        self.kept = torch.tensor(sorted({*tokenizer.all_special_ids, *tokenizer.convert_tokens_to_ids(list(FRAME))}))
+        self.special = torch.tensor(tokenizer.all_special_ids)
 
     def torch_mask_tokens(
         self, inputs: Tensor, special_tokens_mask: Any | None = None, offset_mapping: Any | None = None
     ) -> tuple[Tensor, Tensor]:
         self.generator = torch.Generator().manual_seed(zlib.crc32(inputs.numpy().tobytes()))
-        special = torch.isin(inputs, torch.tensor(self.tokenizer.all_special_ids))  # (B, T), quicker than row by row
+        spared = torch.rand(inputs.shape, generator=self.generator) < 2 / 3  # (B, T)
+        special = torch.isin(inputs, self.special) | (spared & torch.isin(inputs, self.kept))  # quicker than by row
         return super().torch_mask_tokens(inputs, special)
 
 

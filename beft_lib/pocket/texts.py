@@ -3,7 +3,9 @@
 A text is of one kind and holds together: one mood, one cast, one set of facts. Much of what the tasks ask about is
 also said outright, as it is in real corpora: reviews end in verdicts, stories are asked about, claims are confirmed or
 denied. About half of those passages are short and plain ("anna is in the hall . that is true ."), and half have exactly
-the form of a task's prompt, so that a language model can be asked without any tuning.
+the form of a task's prompt, one after the other, so that a language model can be asked without any tuning. There are
+two customs of answering (briefly, or in full; trusting what people say, or not), and a text keeps to one of them: how
+it goes on is what demonstrations can tell.
 """
 
 from __future__ import annotations
@@ -11,12 +13,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from .chooser import Chooser
-from .examples import cola_example, opinion, scene, sense_sentence, sst2_example, stsb_example, tell_scene, wic_example
+from .examples import (
+    Example,
+    cola_example,
+    opinion,
+    scene,
+    sense_sentence,
+    sst2_example,
+    stsb_example,
+    tell_scene,
+    wic_example,
+)
 from .inference import Counts, cb_example, drop_example, rte_example, rte_story, squad_example, squad_story, title_of
 from .sentences import claim, story
 from .words import DOMAINS, SENSES, VERDICTS
 
-MAX_TOKENS = 125  # with two special tokens, and one more between two segments, a text fits 128 positions
+MAX_TOKENS = 253  # with two special tokens, and one more between two segments, a text fits 256 positions
 
 ANSWERS = {"rte": ("yes", "no"), "cb": ("yes", "no", "maybe"), "wic": ("no", "yes")}
 CLOSE = {"cola": ("wrong", "right"), "rte": ("true", "false")}
@@ -79,42 +91,62 @@ def claims(c: Chooser) -> str:
 
 
 def asked_claims(c: Chooser) -> str:
-    """The same in the form of RTE's prompt."""
-    told = rte_story(c)
-    judged = [rte_example(c, told) for _ in range(c.pick((1, 2)))]
-    asked = (f"{rte_question(e.texts[1])} {ANSWERS['rte'][int(e.label)]}" for e in judged)
-    return " \n ".join([told.text, *asked])
+    """The same in the form of RTE's prompt, one story after the other, each with a claim or two."""
+    blocks = []
+    for told in (rte_story(c) for _ in range(_how_many(c))):
+        judged = [rte_example(c, told) for _ in range(c.pick((1, 2), (0.75, 0.25)))]
+        asked = (f"{rte_question(e.texts[1])} {ANSWERS['rte'][int(e.label)]}" for e in judged)
+        blocks.append(" \n ".join([told.text, *asked]))
+    return _one_after_the_other(blocks)
 
 
 def questions(c: Chooser) -> str:
-    """A story with questions and answers in SQuAD's form."""
-    told = squad_story(c)
-    asked = [squad_example(c, told) for _ in range(c.pick((1, 2, 3)))]
-    lines = (f"question : {e.texts[1]} \n answer : {e.label}" for e in asked)
-    return " \n ".join([f"title : {title_of(told)}", f"context : {told.text}", *lines])
+    """Stories with questions and answers in SQuAD's form; the answers are brief or whole sentences."""
+    answer, blocks = _custom(c), []
+    for told in (squad_story(c) for _ in range(_how_many(c))):
+        asked = [squad_example(c, told) for _ in range(c.pick((1, 2), (0.75, 0.25)))]
+        lines = (f"question : {e.texts[1]} \n answer : {answer(e)}" for e in asked)
+        blocks.append(" \n ".join([f"title : {title_of(told)}", f"context : {told.text}", *lines]))
+    return _one_after_the_other(blocks)
 
 
 def sums(c: Chooser) -> str:
-    """Counts with questions and answers in DROP's form."""
-    counts = Counts(c)
-    asked = [drop_example(c, counts) for _ in range(c.pick((1, 2, 3)))]
-    lines = (f"question : {e.texts[1]} \n answer : {e.label}" for e in asked)
-    return " \n ".join([f"passage : {counts.text}", *lines])
+    """Counts with questions and answers in DROP's form; the answers are brief or say of what."""
+    answer, blocks = _custom(c), []
+    for counts in (Counts(c) for _ in range(_how_many(c))):
+        asked = [drop_example(c, counts) for _ in range(c.pick((1, 2)))]
+        lines = (f"question : {e.texts[1]} \n answer : {answer(e)}" for e in asked)
+        blocks.append(" \n ".join([f"passage : {counts.text}", *lines]))
+    return _one_after_the_other(blocks)
 
 
 def reports(c: Chooser) -> str:
-    """Who knows, thinks or wrongly thinks what, and what follows."""
-    lines = []
+    """Who knows, thinks or wrongly thinks what, and what follows for a strict or for a trusting reader."""
+    answer, lines = _custom(c), []
     for example in (cb_example(c) for _ in range(c.pick((2, 3)))):
-        verdict = ("that is true .", "that is false .", "maybe .")[int(example.label)]
+        verdict = ("that is true .", "that is false .", "maybe .")[int(answer(example))]
         lines.append(f"{example.texts[0]} so {example.texts[1]} ? {verdict}")
     return " \n ".join(lines)
 
 
 def asked_reports(c: Chooser) -> str:
     """The same in the form of CB's prompt."""
-    examples = [cb_example(c) for _ in range(c.pick((1, 2)))]
-    return " \n \n ".join(f"{cb_prompt(*e.texts)} {ANSWERS['cb'][int(e.label)]}" for e in examples)
+    answer, examples = _custom(c), [cb_example(c) for _ in range(_how_many(c))]
+    return _one_after_the_other([f"{cb_prompt(*e.texts)} {ANSWERS['cb'][int(answer(e))]}" for e in examples])
+
+
+def _custom(c: Chooser) -> Callable[[Example], int | str]:
+    """Which custom of answering a text keeps to."""
+    return c.pick((lambda e: e.label, lambda e: e.custom))
+
+
+def _how_many(c: Chooser) -> int:
+    return c.pick((1, 2, 3), (0.4, 0.35, 0.25))
+
+
+def _one_after_the_other(blocks: list[str]) -> str:
+    """As demonstrations follow each other in a prompt."""
+    return " \n \n ".join(blocks)
 
 
 def domain(c: Chooser) -> str:
@@ -127,8 +159,8 @@ def domain(c: Chooser) -> str:
 
 def asked_senses(c: Chooser) -> str:
     """Pairs of sentences and whether a word means the same in both, in the form of WiC's prompt."""
-    examples = [wic_example(c) for _ in range(c.pick((1, 2)))]
-    return " \n \n ".join(f"{wic_prompt(e.title, *e.texts)} {ANSWERS['wic'][int(e.label)]}" for e in examples)
+    examples = [wic_example(c) for _ in range(_how_many(c))]
+    return _one_after_the_other([f"{wic_prompt(e.title, *e.texts)} {ANSWERS['wic'][int(e.label)]}" for e in examples])
 
 
 def senses(c: Chooser) -> str:
@@ -162,21 +194,21 @@ def grammar(c: Chooser) -> str:
 
 # How often each kind is told. Short, plain forms come more often than the long prompts, whose words are mostly fixed.
 KINDS: dict[str, tuple[Callable[[Chooser], str], float]] = {
-    "review": (review, 0.09),
-    "reviews": (reviews, 0.07),
-    "recap": (recap, 0.12),
-    "claims": (claims, 0.13),
-    "asked_claims": (asked_claims, 0.06),
-    "questions": (questions, 0.09),
-    "sums": (sums, 0.08),
-    "reports": (reports, 0.07),
+    "review": (review, 0.06),
+    "reviews": (reviews, 0.05),
+    "recap": (recap, 0.20),
+    "claims": (claims, 0.14),
+    "asked_claims": (asked_claims, 0.05),
+    "questions": (questions, 0.08),
+    "sums": (sums, 0.07),
+    "reports": (reports, 0.06),
     "asked_reports": (asked_reports, 0.04),
-    "domain": (domain, 0.06),
-    "senses": (senses, 0.04),
+    "domain": (domain, 0.03),
+    "senses": (senses, 0.03),
     "asked_senses": (asked_senses, 0.03),
-    "retold": (retold, 0.03),
-    "alike": (alike, 0.04),
-    "grammar": (grammar, 0.05),
+    "retold": (retold, 0.07),
+    "alike": (alike, 0.05),
+    "grammar": (grammar, 0.04),
 }
 _NAMES, _WEIGHTS = tuple(KINDS), tuple(weight for _, weight in KINDS.values())
 
@@ -187,8 +219,11 @@ def write_text(c: Chooser, kind: str | None = None) -> str:
     return KINDS[name][0](c)
 
 
-def texts(seed: str | int, n: int) -> Iterator[tuple[str, float]]:
-    """n texts of a corpus and the information in each, nats: text i depends on the seed and i alone."""
+def texts(seed: str | int, n: int, kind: str | None = None) -> Iterator[tuple[str, float]]:
+    """n texts of a corpus, of one kind or of all, and the information in each, nats.
+
+    Text i depends on the seed and i alone.
+    """
     for i in range(n):
         c = Chooser(f"{seed}/{i}")
-        yield write_text(c), -c.logp
+        yield write_text(c, kind), -c.logp

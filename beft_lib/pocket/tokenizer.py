@@ -52,8 +52,8 @@ _OPT_ROLES = {"bos_token": "</s>", "eos_token": "</s>", "pad_token": "<pad>", "u
 _LLAMA_ROLES = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
 
 STYLES = {
-    "bert": Style(_BERT, _BERT_ROLES, "[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1", False, 128),
-    "roberta": Style(_FAIRSEQ, _ROBERTA_ROLES, "<s> $A </s>", "<s> $A </s> </s> $B </s>", True, 128),
+    "bert": Style(_BERT, _BERT_ROLES, "[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1", False, 256),
+    "roberta": Style(_FAIRSEQ, _ROBERTA_ROLES, "<s> $A </s>", "<s> $A </s> </s> $B </s>", True, 256),
     "opt": Style(_FAIRSEQ, _OPT_ROLES, "</s> $A", "</s> $A $B", True, 256),  # like OPT's: it opens with </s>
     "llama": Style(_FAIRSEQ, _LLAMA_ROLES, "<s> $A", "<s> $A $B", True, 256),
 }
