@@ -83,11 +83,56 @@ def in_words(angle: float, ratio: float) -> str:
     )
 
 
-class VectorExplorer:
+class Touchable:
+    """What every widget shares: live where widgets run, and a picture with its numbers where they do not."""
+
+    hint = ""
+
+    def words(self) -> str:
+        """The starting position in words."""
+        raise NotImplementedError
+
+    def plot(self) -> Axes:
+        """The starting position as a static picture."""
+        raise NotImplementedError
+
+    def table(self) -> pd.DataFrame:
+        """The starting position in numbers."""
+        raise NotImplementedError
+
+    def live(self) -> Any:
+        """The ipywidgets version. Raises ImportError where ipywidgets is not installed."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return f"{self.words()} {self.hint}"
+
+    def _ipython_display_(self) -> None:
+        """The widget with the picture as its fallback, in one output: a front end without widgets shows the picture,
+        and so does the committed lesson, from which the view (not the picture) is taken out.
+        """
+        axes = self.plot()
+        png, width, height = _png(axes.get_figure(root=True))  # type: ignore[arg-type]
+        try:
+            view = self.live()._repr_mimebundle_()
+        except ImportError:
+            view = {}
+        picture = {"alt": self.words(), "width": width, "height": height}
+        _publish({**view, "image/png": png, "text/plain": repr(self)}, {"image/png": picture})
+        twin = f"<details><summary>The starting position in numbers</summary>{table_html(self.table())}</details>"
+        _publish({"text/html": twin, "text/plain": "The starting position in numbers"})
+
+
+class VectorExplorer(Touchable):
     """Two vectors in the plane: pre stays, post follows two sliders; every number and curve follows at once."""
+
+    hint = "Move it with the sliders, in a notebook."
 
     def __init__(self, angle: float = 60.0, ratio: float = 1.5):
         self.angle, self.ratio = float(angle), float(ratio)
+
+    def words(self) -> str:
+        return in_words(self.angle, self.ratio)
 
     def plot(self) -> Axes:
         """The starting position as a static picture."""
@@ -142,32 +187,13 @@ class VectorExplorer:
 
         def update(_: Any = None) -> None:
             picture.value = _svg(angle.value, ratio.value)
-            table.value = _table(numbers(angle.value, ratio.value))
+            table.value = number_table(numbers(angle.value, ratio.value))
 
         for slider in (angle, ratio):
             slider.observe(update, names="value")
         update()
         flow = ipywidgets.Layout(display="flex", flex_flow="row wrap", align_items="center", grid_gap="16px")
         return ipywidgets.VBox([angle, ratio, ipywidgets.Box([picture, table], layout=flow)])
-
-    def __repr__(self) -> str:
-        return f"{in_words(self.angle, self.ratio)} Move it with the sliders, in a notebook."
-
-    def _ipython_display_(self) -> None:
-        """The widget with the picture as its fallback, in one output: a front end without widgets shows the picture,
-        and so does the committed lesson, from which the view (not the picture) is taken out.
-        """
-        axes = self.plot()
-        png, width, height = _png(axes.get_figure(root=True))  # type: ignore[arg-type]
-        alt = in_words(self.angle, self.ratio)
-        try:
-            view = self.live()._repr_mimebundle_()
-        except ImportError:
-            view = {}
-        picture = {"alt": alt, "width": width, "height": height}
-        _publish({**view, "image/png": png, "text/plain": repr(self)}, {"image/png": picture})
-        twin = f"<details><summary>The starting position in numbers</summary>{table_html(self.table())}</details>"
-        _publish({"text/html": twin, "text/plain": "The starting position in numbers"})
 
 
 def vector_explorer(angle: float = 60.0, ratio: float = 1.5) -> VectorExplorer:
@@ -259,7 +285,9 @@ def _axes_lines() -> list[list[tuple[float, float]]]:
     return [[(_X[0], 0.0), (_X[1], 0.0)], [(0.0, _Y[0]), (0.0, _Y[1])], *ticks_x, *ticks_y]
 
 
-def _table(values: dict[str, float]) -> str:
+def number_table(values: dict[str, float]) -> str:
+    """Numbers by name as an HTML table that a screen reader says anew when it changes."""
+
     def shown(name: str, value: float) -> str:
         if math.isnan(value):
             return "not defined"

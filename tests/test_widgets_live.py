@@ -35,6 +35,7 @@ FLAGS = (
 ).split()
 SETTINGS = {"@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"}}  # every output is in the page
 TOKEN = "for-this-test-only"
+WIDGETS = {"01": "vector_explorer", "02": "attention_explorer"}
 
 
 def wait(what: str, answer: Callable[[], Any], seconds: float = 90) -> Any:
@@ -52,12 +53,13 @@ def wait(what: str, answer: Callable[[], Any], seconds: float = 90) -> Any:
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """JupyterLab on a folder with lesson 01 up to its widget; the address of that notebook."""
+    """JupyterLab on a folder with the lessons up to their widgets, as lesson01.ipynb and so on; its address."""
     folder = tmp_path_factory.mktemp("lab")
-    notebook = authoring.build(authoring.sources()["01"], "student")
-    last = next(i for i, cell in enumerate(notebook.cells) if cell.source.startswith("vector_explorer("))
-    notebook.cells = notebook.cells[: last + 1]
-    nbformat.write(notebook, folder / "lesson.ipynb")
+    for number, widget in WIDGETS.items():
+        notebook = authoring.build(authoring.sources()[number], "student")
+        last = next(i for i, cell in enumerate(notebook.cells) if cell.source.startswith(f"{widget}("))
+        notebook.cells = notebook.cells[: last + 1]
+        nbformat.write(notebook, folder / f"lesson{number}.ipynb")
     for name, content in SETTINGS.items():
         path = folder / "settings" / f"{name}.jupyterlab-settings"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -81,7 +83,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     try:
         root = f"http://127.0.0.1:{port}"
         wait("JupyterLab", lambda: urllib.request.urlopen(f"{root}/api?token={TOKEN}", timeout=2).status == 200)
-        yield f"{root}/lab/tree/lesson.ipynb?token={TOKEN}"
+        yield f"{root}/lab/tree"
     finally:
         server.terminate()
         server.wait(timeout=20)
@@ -101,35 +103,70 @@ def browser() -> Iterator[Any]:
         driver.quit()
 
 
-def test_the_vector_explorer_answers_the_keyboard(lab: str, browser: Any, tmp_path: Path) -> None:
-    browser.get(lab)
+def open_and_run(lab: str, browser: Any, number: str) -> None:
+    """A lesson open in the browser, all its cells on their way."""
+    browser.get(f"{lab}/lesson{number}.ipynb?token={TOKEN}")
     kernel = "const p = window.jupyterapp.shell.currentWidget; return p && p.sessionContext.session && " \
              "p.sessionContext.session.kernel && p.sessionContext.session.kernel.status"  # fmt: skip
     wait("a kernel", lambda: browser.execute_script(kernel) == "idle")
     browser.execute_script("window.jupyterapp.commands.execute('notebook:run-all-cells')")
 
-    sliders = wait("two sliders", lambda: two(browser.find_elements(By.CSS_SELECTOR, ".noUi-handle")))
-    picture = wait("the picture", lambda: browser.find_element(By.CSS_SELECTOR, ".widget-html svg[role=img]"))
-    assert "turned by 40 degrees" in picture.get_attribute("aria-label")
-    words = [label.text for label in browser.find_elements(By.CSS_SELECTOR, ".widget-slider .widget-label")]
-    assert words == ["Angle to pre (degrees)", "Length of post / of pre"]
-    before = browser.find_element(By.CSS_SELECTOR, ".widget-html table").text
-    assert "0.617" in before
 
-    def told() -> str:
-        return browser.find_element(By.CSS_SELECTOR, ".widget-html svg[role=img]").get_attribute("aria-label")
+def told(browser: Any) -> str:
+    """What the picture says of itself."""
+    return browser.find_element(By.CSS_SELECTOR, ".widget-html svg[role=img]").get_attribute("aria-label")
 
-    sliders[0].send_keys(Keys.ARROW_RIGHT)
-    wait("the angle to follow the key", lambda: "turned by 41 degrees" in told(), 10)
-    browser.execute_script("arguments[0].focus()", sliders[1])
-    sliders[1].send_keys(Keys.HOME)
-    wait("the length to follow the key", lambda: "post of length 0," in told(), 10)
-    after = browser.find_element(By.CSS_SELECTOR, ".widget-html table").text
-    assert "1.000" in after and "not defined" in after
-    browser.save_screenshot(str(tmp_path / "explorer.png"))
+
+def numbers(browser: Any) -> str:
+    return browser.find_element(By.CSS_SELECTOR, ".widget-html table").text
+
+
+def assert_console_is_clean(browser: Any) -> None:
     errors = [line for line in browser.get_log("browser") if line["level"] == "SEVERE"]
     assert not errors, errors
 
 
-def two(found: list[Any]) -> list[Any] | None:
-    return found if len(found) == 2 else None
+def handles(browser: Any, count: int) -> list[Any]:
+    """The sliders' handles, once all of them are there."""
+
+    def found() -> list[Any] | None:
+        there = browser.find_elements(By.CSS_SELECTOR, ".noUi-handle")
+        return there if len(there) == count else None
+
+    return wait(f"{count} sliders", found)
+
+
+def test_the_vector_explorer_answers_the_keyboard(lab: str, browser: Any, tmp_path: Path) -> None:
+    open_and_run(lab, browser, "01")
+    sliders = handles(browser, 2)
+    wait("the picture", lambda: "turned by 40 degrees" in told(browser))
+    words = [label.text for label in browser.find_elements(By.CSS_SELECTOR, ".widget-slider .widget-label")]
+    assert words == ["Angle to pre (degrees)", "Length of post / of pre"]
+    assert "0.617" in numbers(browser)
+    sliders[0].send_keys(Keys.ARROW_RIGHT)
+    wait("the angle to follow the key", lambda: "turned by 41 degrees" in told(browser), 10)
+    browser.execute_script("arguments[0].focus()", sliders[1])
+    sliders[1].send_keys(Keys.HOME)
+    wait("the length to follow the key", lambda: "post of length 0," in told(browser), 10)
+    assert "1.000" in numbers(browser) and "not defined" in numbers(browser)
+    browser.save_screenshot(str(tmp_path / "explorer.png"))
+    assert_console_is_clean(browser)
+
+
+def test_the_attention_explorer_answers_the_keyboard(lab: str, browser: Any, tmp_path: Path) -> None:
+    open_and_run(lab, browser, "02")
+    sliders = handles(browser, 6)
+    wait("the picture", lambda: "b_q (1, 0), b_k (0, 0)" in told(browser))
+    words = [label.text for label in browser.find_elements(By.CSS_SELECTOR, ".widget-slider .widget-label")]
+    assert words == [f"b_{term}, {which} number" for term in "qkv" for which in ("first", "second")]
+    before = numbers(browser)
+    browser.execute_script("arguments[0].focus()", sliders[2])
+    sliders[2].send_keys(Keys.END)
+    wait("the key bias to follow the key", lambda: "b_k (2, 0)" in told(browser), 10)
+    assert numbers(browser) == before  # the rule of the lesson: it changes nothing
+    browser.find_element(By.CSS_SELECTOR, ".widget-checkbox input").send_keys(Keys.SPACE)
+    wait("rotary positions", lambda: "with rotary" in told(browser) and numbers(browser) != before, 10)
+    browser.find_element(By.CSS_SELECTOR, ".jupyter-button.widget-button").send_keys(Keys.ENTER)
+    wait("the biases at zero", lambda: "b_q (0, 0), b_k (0, 0)" in told(browser), 10)
+    browser.save_screenshot(str(tmp_path / "attention.png"))
+    assert_console_is_clean(browser)

@@ -209,8 +209,8 @@ print("key stayed where it was, to a hundredth of lr:", bool(moved["key"].abs().
 # %% [markdown]
 # So the value bias has hardly moved further, for all its longer gradient. Adam takes the *size* out; only the sign
 # survives, wherever a gradient is well above ε. The key's gradients are far below ε and stay put. With ε = 10⁻¹² the
-# same rounding noise would become full steps, and a dead key bias would look alive: that is why our recipe, like the
-# authors', says ε = 10⁻⁶ aloud.
+# same rounding noise would become full steps, and a dead key bias would look alive (lesson 02 tries it): that is why our
+# recipe, like the authors', says ε = 10⁻⁶ aloud.
 #
 # Equal moves, then. But the score is relative. Lesson 01's formula, on this one step:
 #

@@ -1,0 +1,69 @@
+"""Pictures of attention: who looks at whom, in percent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from .display import describe
+from .plots import _ink, styled
+
+
+@styled
+def attention_maps(maps: Mapping[str, Any], tokens: Sequence[str]) -> Axes:
+    """Attention maps of the same tokens side by side, one colour scale, every percentage written in its cell.
+
+    Args:
+        maps: title to attention weights (T, T): row i says how token i spreads its attention over all tokens.
+        tokens: the T tokens.
+
+    Returns the axes of the first map; the others are in the same figure.
+    """
+    side = 0.5 + 0.36 * len(tokens) + 0.09 * max(map(len, tokens))
+    size = (min(8.0, 0.6 + side * len(maps)), min(5.0, side + 0.3))
+    every = plt.subplots(1, len(maps), figsize=size, sharey=True, squeeze=False)[1][0]
+    for ax, (name, weights) in zip(every, maps.items(), strict=True):
+        image = draw_map(ax, weights, tokens, name)
+    every[0].set_ylabel("this token looks …")
+    plt.colorbar(image, ax=list(every), label="percent of a row", pad=0.02, shrink=0.8)
+    return every[0]
+
+
+def draw_map(ax: Axes, weights: Any, tokens: Sequence[str], title: str) -> Any:
+    """One map into given axes, described; returns the image, for a colour bar."""
+    percent = 100 * np.asarray(weights, dtype=float)  # (T, T)
+    image = ax.imshow(percent, cmap="cividis", vmin=0, vmax=100, aspect="equal")
+    for (row, column), value in np.ndenumerate(percent):
+        ink = _ink(tuple(image.to_rgba(value)))
+        ax.text(column, row, f"{value:.0f}", ha="center", va="center", color=ink, fontsize=9)
+    ax.set_xticks(range(len(tokens)), list(tokens), rotation=90 if len(tokens) > 5 else 0)
+    ax.set_yticks(range(len(tokens)), list(tokens))
+    ax.set_xlabel("… at this token")
+    ax.grid(False)
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    ax.set_title(title, loc="left")
+    describe(ax, in_words(percent, tokens, title), map_table(percent, tokens, title))
+    return image
+
+
+def in_words(percent: np.ndarray, tokens: Sequence[str], title: str) -> str:
+    """The map in a sentence: the column that gets most, and the fullest cell. ``percent`` is (T, T)."""
+    column = int(percent.mean(0).argmax())
+    row, at = np.unravel_index(percent.argmax(), percent.shape)
+    return (
+        f"Attention map, {title}: {len(tokens)} tokens by {len(tokens)}, each row sums to 100 percent. Most goes to "
+        f"{tokens[column]!r}, {percent[:, column].mean():.0f} percent of a row on average. "
+        f"Fullest cell: {tokens[row]!r} looks at {tokens[at]!r} with {percent[row, at]:.0f} percent."
+    )
+
+
+def map_table(percent: np.ndarray, tokens: Sequence[str], title: str) -> pd.DataFrame:
+    """The same numbers, rounded, as a table; tokens that occur twice get their place."""
+    names = [f"{t} ({i})" if list(tokens).count(t) > 1 else t for i, t in enumerate(tokens, start=1)]
+    return pd.DataFrame(percent.round().astype(int), index=pd.Index(names, name=title), columns=names)
