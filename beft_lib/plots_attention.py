@@ -24,8 +24,9 @@ def attention_maps(maps: Mapping[str, Any], tokens: Sequence[str]) -> Axes:
 
     Returns the axes of the first map; the others are in the same figure.
     """
-    side = 0.5 + 0.36 * len(tokens) + 0.09 * max(map(len, tokens))
-    size = (min(8.0, 0.6 + side * len(maps)), min(5.0, side + 0.3))
+    names = 0.1 * max(map(len, tokens))  # inches for the words at the side, and below
+    side = min(0.4 * len(tokens) + 0.4, (6.4 - names) / len(maps))  # of one map
+    size = (1.6 + names + side * len(maps), 0.9 + side + (names if len(tokens) > 5 else 0.2))
     every = plt.subplots(1, len(maps), figsize=size, sharey=True, squeeze=False)[1][0]
     for ax, (name, weights) in zip(every, maps.items(), strict=True):
         image = draw_map(ax, weights, tokens, name)
