@@ -16,14 +16,10 @@ _SHIFTED_ROW = Value(
     wrong=(
         Wrong(
             [1 / 3, 1 / 3, 1 / 3],
-            "The three logits look nearly alike in percent, but softmax sees their differences, and those are 1 and 2 "
-            "as before.",
+            "Nearly equal thirds come from dividing the logits themselves by their sum. Softmax takes e to the "
+            "power of each first, and so it sees their differences: 1 and 2, as before.",
         ),
         Wrong([0.0, 0.0, 1.0], "The logits are large, but their differences are still 1 and 2. Divide e^101 by e^103."),
-        Wrong(
-            [101 / 306, 102 / 306, 103 / 306],
-            "You divided the logits themselves by their sum. Softmax takes e to the power of each of them first.",
-        ),
         Wrong([100.09, 100.24, 100.67], "The weights of a row sum to 1, so 100 cannot be added to each of them."),
         Wrong([0.67, 0.24, 0.09], "The right numbers the wrong way round: the largest logit gets the largest weight."),
     ),

@@ -372,8 +372,8 @@ show(pd.DataFrame({"tilt": bonus}, index=tokens), f"Layer 0, head {chosen}: what
 show(attention_maps({"without b_q": level[chosen], "with b_q": tilted[chosen]}, tokens))
 
 # %% [markdown]
-# Columns with a high tilt gain and columns with a low one lose, whatever the row. The claim is sharper than the picture: if we divide
-# the right map by the left one and take out the tilt, each row should be left with one number, its new normaliser.
+# The columns with the highest tilt gain and those with the lowest lose, whatever the row. The claim is sharper than the picture: if we
+# divide the right map by the left and take out the tilt, each row should be left with one number, its normaliser.
 
 # %% tags=["nbval-check-output"]
 left_over = tilted[chosen].log() - level[chosen].log() - bonus  # (T, T)
@@ -500,8 +500,8 @@ check.l02_dead(my_answer)
 
 # %% [markdown]
 # We try it on the small BERT, with random sentences and a made-up question: do more than two of the first twelve words of the vocabulary
-# occur? All three biases and the head are trained, for 200 steps, each time from the same start. The loop is the whole of
-# training, in five lines. (About ten seconds in all.)
+# occur? All three biases and the head are trained, for 200 steps, each time from the same start. The loop is five
+# lines. (About ten seconds in all.)
 
 # %%
 from transformers import BertForSequenceClassification
