@@ -53,13 +53,16 @@ def run_test(args: argparse.Namespace) -> int:
         raise BeftError("The tests are in the repository, not in the installed package: clone it and run `make test`.")
     options = args.options[1:] if args.options[:1] == ["--"] else args.options
     names_files = any(not option.startswith("-") and Path(option.split("::")[0]).exists() for option in options)
-    folders = [] if names_files else [str(path) for path in (root / "tests", root / "notebooks") if path.is_dir()]
+    folders = [] if names_files else [str(path) for path in (root / "notebooks", root / "tests") if path.is_dir()]
     # A cell may differ in what it prints unless it is tagged nbval-check-output; the kernel is this very Python.
     # The solutions differ from the lessons in the exercises' cells alone, which tests/test_checks.py runs in seconds.
     solutions = Path("notebooks", "solutions")
     nbval = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=600", f"--ignore={solutions}"]
-    command = [sys.executable, "-m", "pytest", *nbval]
-    environment = {**child_environment(), **_defaults(), "HF_HUB_OFFLINE": "1"}
+    # One worker a core, a file to a worker (the cells of a lesson need each other), the long lessons first.
+    workers = min(4, os.cpu_count() or 1)
+    spread = ["-n", str(workers), "--dist=loadfile", "--no-loadscope-reorder"] if workers > 1 and not names_files else []
+    command = [sys.executable, "-m", "pytest", *nbval, *spread]
+    environment = {**child_environment(), **_defaults("1" if spread else "2"), "HF_HUB_OFFLINE": "1"}
     print(_where_we_are(), flush=True)
     return subprocess.run([*command, *folders, *options], cwd=root, env=environment, check=False).returncode
 
@@ -93,9 +96,9 @@ def run_lessons(args: argparse.Namespace) -> int:
     return 0
 
 
-def _defaults() -> dict[str, str]:
+def _defaults(threads: str = "2") -> dict[str, str]:
     """Two threads where nobody said otherwise: what times are measured with, and kind to a shared machine."""
-    return {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "2"), "JUPYTER_PREFER_ENV_PATH": "1"}
+    return {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", threads), "JUPYTER_PREFER_ENV_PATH": "1"}
 
 
 def _where_we_are() -> str:
