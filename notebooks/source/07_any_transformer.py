@@ -212,7 +212,7 @@ for term in ("query", "key", "value"):
 # ### Training one part of a vector
 #
 # To PyTorch a fused bias is one parameter: trained or frozen as a whole. PEFT's BEFT (version 0.21) puts its delta beside the whole bias
-# of a module, so that on GPT-NeoX it trains all three terms at once. One could set two thirds of the gradient to zero, but weight decay
+# of a module, so that on GPT-NeoX it trains all three terms at once (and GPT-2's `Conv1D` it refuses). One could set two thirds of the gradient to zero, but weight decay
 # would still move them.
 #
 # The library does something else. The fused bias is frozen, and a delta of 32 numbers, of one term alone, is added at that term's
@@ -239,7 +239,7 @@ for term in ("query", "key", "value"):
 #
 # Choose a family below, and a term to train. Each strip is a bias vector of one attention layer, with its blocks in the order in which
 # they are stored: `q0` is the query bias of head 0. Thick edges show what is trained. A dashed edge is a bias that stock code does not
-# have, so that a zero is added there. Hatched parts can do nothing. (With the keyboard: Tab to a list, then the arrow keys. If you see no
+# have: a zero is added where it is needed. Hatched parts can do nothing. (With the keyboard: Tab to a list, then the arrow keys. If you see no
 # lists, your viewer does not run widgets, and the picture shows one family.)
 
 # %%
@@ -331,8 +331,8 @@ with torch.no_grad():
 print("the library says:", live_key(model).view(4, 8)[0].int().tolist(), "in every head")
 
 # %% [markdown]
-# A term may thus be a mixture of live and dead numbers. Its scores average over all of them, and the dead ones add what rounding and
-# Adam make of them (lesson 02, section 7).
+# A term may thus be a mixture of live and dead numbers. Its score is computed from all of them, and the dead ones bring in what rounding
+# and Adam make of them (lesson 02, section 7).
 #
 # ### Exercise 2: count the living
 #
@@ -441,8 +441,7 @@ for term in pre:
 
 # %% [markdown]
 # A tie, at 1. The score compares a vector with where it began, and there was nothing. One step or a thousand, right or wrong: any move
-# away from zero scores 1. The paper's choice of $b_v$ for such models cannot rest on its score, then; it carries over what was found
-# for the others.
+# away from zero scores 1. So for such models the choice of $b_v$ cannot come from the score; it carries over what was found for others.
 #
 # What could one measure instead? Two things that are defined at zero, both on data:
 #
