@@ -193,9 +193,10 @@ class ModelInspector(Touchable):
         picture, table = ipywidgets.HTML(), ipywidgets.HTML()
 
         def update(_: Any = None) -> None:
-            picture.value = _svg(family.value, term.value)  # at once; what has to be measured follows
-            table.value = _table(facts(family.value, term.value, measured=False))
-            table.value = _table(facts(family.value, term.value))
+            chosen = str(family.value), str(term.value)
+            picture.value = _svg(*chosen)  # at once; what has to be measured follows
+            table.value = _table(facts(*chosen, measured=False))
+            table.value = _table(facts(*chosen))
 
         for control in (family, term):
             control.observe(update, names="value")

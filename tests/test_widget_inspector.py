@@ -9,7 +9,7 @@ import torch
 
 from beft_lib import widget_inspector as inspector
 from beft_lib import widgets
-from beft_lib.architectures import FAMILIES, TERMS, live_key, parts_of
+from beft_lib.architectures import FAMILIES, TERMS, live_key, parts_of, width_of
 from beft_lib.display import descriptions
 from beft_lib.errors import UnknownName
 from beft_lib.verify import tiny_model
@@ -34,7 +34,7 @@ def test_blocks_are_what_the_model_holds(family: str) -> None:
     model, (paths, found) = tiny_model(family), blocks(FAMILIES[family])
     for term in TERMS:
         part = parts_of(model, term)[0]
-        own = torch.arange(part.module.bias.numel()) if part.index is None else part.index
+        own = torch.arange(width_of(part.module)) if part.index is None else part.index
         assert sorted(own.tolist()) == sorted(i for b in found if b.term == term for i in range(b.start, b.stop))
         assert {paths[b.strip] for b in found if b.term == term} == {FAMILIES[family].layout.module(term)}
     dead = sum(b.stop - b.start for b in found if b.dead)

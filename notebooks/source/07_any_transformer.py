@@ -352,7 +352,7 @@ check.l07_live(my_prediction)
 # %% [markdown]
 # ## 5. A model without biases
 #
-# Most models of today are like Llama: no biases. Version 2 of the paper simply adds a $b_v$ of zero and trains it. We do the same, to a
+# Many models of today are like Llama: no biases. Version 2 of the paper simply adds a $b_v$ of zero and trains it. We do the same, to a
 # Llama with 4 query heads and **2** key/value heads. (Fewer keys and values mean less to remember while generating.)
 
 # %%
@@ -441,7 +441,7 @@ for term in pre:
 
 # %% [markdown]
 # A tie, at 1. The score compares a vector with where it began, and there was nothing. One step or a thousand, right or wrong: any move
-# away from zero scores 1. So for such models the choice of $b_v$ cannot come from the score; it carries over what was found for others.
+# away from zero scores 1. So for such models the choice of $b_v$ cannot come from the score.
 #
 # What could one measure instead? Two things that are defined at zero, both on data:
 #
@@ -537,7 +537,7 @@ print("the same logits, to six digits:", torch.allclose(theirs, expected, atol=1
 # - **Attention dropout** does the same, while training.
 # - Some models have no place even behind attention. Then there is only the adapter: a few kilobytes, for people who have the library.
 #
-# In all of these `fold` refuses and leaves the model as it was. Mistral is of the last kind:
+# Where folding is not exact, or where no place is left, `fold` refuses and leaves the model as it was. Mistral is of the last kind:
 
 # %%
 mistral = tiny_model("mistral", zero="qk")  # a value bias that is not zero, and no other
@@ -591,7 +591,7 @@ check.l07_row(my_row)
 
 # %% [markdown]
 # With `register_family(my_row)` (also from `beft_lib`) everything in this course knows the model: `find_biases`, `probe`, `fine_tune`,
-# `save_adapter`, `fold`, and the inspector above. In a terminal, `python -m beft_lib families` runs the eight checks over every row of the
+# `save_adapter`, and the inspector above. In a terminal, `python -m beft_lib families` runs the eight checks over every row of the
 # table, and prints what held.
 #
 # Do verify a row that you add. A wrong one gives no error later, only results under a wrong name.
