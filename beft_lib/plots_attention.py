@@ -56,7 +56,7 @@ def draw_map(ax: Axes, weights: Any, tokens: Sequence[str], title: str) -> Any:
 def in_words(percent: np.ndarray, tokens: Sequence[str], title: str) -> str:
     """The map in a sentence: the column that gets most, and the fullest cell. ``percent`` is (T, T)."""
     column = int(percent.mean(0).argmax())
-    row, at = np.unravel_index(percent.argmax(), percent.shape)
+    row, at = divmod(int(percent.argmax()), len(tokens))
     return (
         f"Attention map, {title}: {len(tokens)} tokens by {len(tokens)}, each row sums to 100 percent. Most goes to "
         f"{tokens[column]!r}, {percent[:, column].mean():.0f} percent of a row on average. "

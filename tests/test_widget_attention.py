@@ -14,7 +14,9 @@ from beft_lib.widget_attention import KEYS, QUERIES, TOKENS, VALUES, Biases, att
 from beft_lib.widgets import Touchable
 
 ANY = (1.7, -0.9)
-CORNERS = [Biases(q, k, v, r) for q in ((-2, -2), (2, 2)) for k in (ANY,) for v in ((-2, 2), (0, 0)) for r in (0, 1)]
+CORNERS = [
+    Biases(q, k, v, r) for q in ((-2, -2), (2, 2)) for k in (ANY,) for v in ((-2, 2), (0, 0)) for r in (False, True)
+]
 
 
 def test_the_head_is_pytorchs() -> None:
@@ -47,7 +49,7 @@ def test_every_corner_can_be_drawn(biases: Biases) -> None:
     assert "nan" not in widget_attention._svg(biases).lower()
     left, right = descriptions(widget_attention.AttentionExplorer(biases).plot())
     assert "Attention map" in left.alt and "outputs" in right.alt and len(left.table) == len(TOKENS)
-    assert ("with rotary" in right.alt) is bool(biases.rotary)
+    assert ("with rotary" in right.alt) is biases.rotary
 
 
 def test_moving_a_control_changes_picture_and_numbers_within_100_ms() -> None:

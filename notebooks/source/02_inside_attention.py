@@ -388,7 +388,7 @@ print("and there was a difference:", bool((tilted - level)[chosen].abs().max() >
 # %% [markdown]
 # ## 6. Rotary positions break the rule
 #
-# BERT tells words apart by their place in that it adds a position vector to each word *before* the first layer. GPT-2 and OPT do the same.
+# BERT says where a word stands by adding a position vector to it *before* the first layer. GPT-2 and OPT do the same.
 # Llama, Qwen and most newer models use **rotary positions** instead: they make query and key, biases included, and then *turn* each of
 # them by an angle that grows with its position. With $R_i$ for the turn at position $i$:
 #
@@ -451,9 +451,10 @@ def key_matters(model, ending):
     """Whether moving every bias whose name has this ending changes what the model puts out"""
     before = model(words).last_hidden_state  # (B, T, d)
     biases = [parameter for name, parameter in model.named_parameters() if name.endswith(ending)]
+    assert len(biases) == 2, "one in each layer"
     for bias in biases:
         bias.add_(torch.randn_like(bias))
-    return bool((model(words).last_hidden_state - before).abs().max() > 1e-9) and len(biases) == 2
+    return bool((model(words).last_hidden_state - before).abs().max() > 1e-9)
 
 
 # %% tags=["nbval-check-output"]
@@ -462,7 +463,7 @@ print("BERT, query bias:", key_matters(bert, "query.bias"))
 print("Llama, key bias: ", key_matters(llama, "k_proj.bias"))
 
 # %% [markdown]
-# The second line is a check on the first, in case our function looked in the wrong place.
+# The second line is a check on the first: our function does see a bias that matters.
 #
 # The other two biases keep their character. $b_v$ is never turned, so it still passes straight through. $b_q$ still tilts, but a
 # rotary tilt, $(R_i b_q) \cdot (R_j k_j)$, depends on how far key and query are apart.
