@@ -218,8 +218,7 @@ DIES_SAVING = """
 import os, signal, sys
 left = [{point}]
 def watch(event, arguments):
-    path = str(arguments[0]) if arguments else ""
-    if event in ("open", "os.rename", "os.mkdir") and "checkpoint-4" in path:
+    if event in ("open", "os.rename", "os.mkdir") and "checkpoint-4" in str(arguments[0]):
         left[0] -= 1
         if left[0] == 0:
             os.kill(os.getpid(), signal.SIGKILL)
