@@ -60,7 +60,8 @@ def run_test(args: argparse.Namespace) -> int:
     nbval = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=600", f"--ignore={solutions}"]
     # One worker a core, a file to a worker (the cells of a lesson need each other), the long lessons first.
     workers = min(4, os.cpu_count() or 1)
-    spread = ["-n", str(workers), "--dist=loadfile", "--no-loadscope-reorder"] if workers > 1 and not names_files else []
+    many = workers > 1 and not names_files
+    spread = ["-n", str(workers), "--dist=loadfile", "--no-loadscope-reorder"] if many else []
     command = [sys.executable, "-m", "pytest", *nbval, *spread]
     environment = {**child_environment(), **_defaults("1" if spread else "2"), "HF_HUB_OFFLINE": "1"}
     print(_where_we_are(), flush=True)

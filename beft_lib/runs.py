@@ -149,7 +149,7 @@ class Runs:
 def stored_bytes(tensors: Mapping[str, Tensor]) -> int:
     """Size of the safetensors file that would hold these tensors: a header of 8 bytes and JSON, then the numbers."""
     header, start = {}, 0
-    for name, tensor in tensors.items():
+    for name, tensor in sorted(tensors.items(), key=lambda item: (-item[1].element_size(), item[0])):  # its order
         end = start + tensor.numel() * tensor.element_size()
         header[name] = {"dtype": _STORED[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
         start = end

@@ -40,9 +40,7 @@ def test_every_verb_has_its_module_and_help(verb: command_line.Verb, capsys: pyt
     assert verb.help in " ".join(capsys.readouterr().out.split())
 
 
-def test_an_error_of_ours_is_one_message(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_error_of_ours_is_one_message(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def run(args: argparse.Namespace) -> int:
         raise BeftError(f"n is {args.n}")
 

@@ -26,8 +26,7 @@ def task(tmp_path_factory):
 
 
 def model_of(family, **changes):
-    depth = "n_layers" if family == "distilbert" else "num_hidden_layers"
-    return tiny.model(family, **{depth: 4}, **changes)
+    return tiny.model(family, num_hidden_layers=4, **changes)
 
 
 def tuned(model, task, method, reuse, monkeypatch, **limits):

@@ -44,7 +44,7 @@ def folder(tmp_path_factory):
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() == 2:
-                parameter.mul_(3)
+                parameter.normal_(std=0.06)
             else:
                 parameter.add_(torch.randn_like(parameter) * 0.1)
     model.save_pretrained(where)
@@ -357,10 +357,11 @@ def test_a_grid_of_prompted_tasks_is_kept_apart_from_classifiers(folder, tmp_pat
 
 def test_the_hub_s_name_finds_the_model_fetched_before(folder, monkeypatch, tmp_path):
     """A tiny stand-in in a hub cache, under the paper's name: the same two lines as in the lesson."""
-    cache = tmp_path / "home" / "hub" / "models--facebook--opt-1.3b"
-    shutil.copytree(folder, cache / "snapshots" / "c0ffee")
-    (cache / "refs").mkdir()
-    (cache / "refs" / "main").write_text("c0ffee", encoding="utf-8")
+    for name in ("facebook--opt-1.3b", "google-bert--bert-base-cased"):  # without its encoder a profile is not picked
+        cache = tmp_path / "home" / "hub" / f"models--{name}"
+        shutil.copytree(folder, cache / "snapshots" / "c0ffee")
+        (cache / "refs").mkdir()
+        (cache / "refs" / "main").write_text("c0ffee", encoding="utf-8")
     monkeypatch.setenv("BEFT_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("BEFT_PROFILE", "colab")
     task = pocket("drop")
