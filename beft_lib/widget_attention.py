@@ -130,7 +130,7 @@ class AttentionExplorer(Touchable):
         """The ipywidgets version. Raises ImportError where ipywidgets is not installed."""
         import ipywidgets
 
-        layout, style = ipywidgets.Layout(width="330px"), {"description_width": "130px"}
+        layout, style = ipywidgets.Layout(width="340px"), {"description_width": "150px"}
         sliders = [
             ipywidgets.FloatSlider(
                 value=getattr(self.biases, term)[i], min=-2, max=2, step=0.1, readout_format=".1f", layout=layout,
@@ -216,7 +216,7 @@ def _plane(outputs: np.ndarray, before: np.ndarray, left: float, side: float) ->
 
     x, y = at(np.zeros(2))
     parts = [
-        f'<text x="{left}" y="18" font-size="12">outputs (first number across, second up); hollow: no biases</text>',
+        f'<text x="{left}" y="18" font-size="12">outputs in the plane; hollow: no biases</text>',
         f'<path d="M{left} {y}H{left + side}M{x} {_TOP}V{_TOP + side}" stroke="#bbb"/>',
     ]
     for tick in (-4, -2, 2, 4):

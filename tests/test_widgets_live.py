@@ -83,14 +83,15 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     try:
         root = f"http://127.0.0.1:{port}"
         wait("JupyterLab", lambda: urllib.request.urlopen(f"{root}/api?token={TOKEN}", timeout=2).status == 200)
-        yield f"{root}/lab/tree"
+        yield f"{root}/lab/workspaces"
     finally:
         server.terminate()
         server.wait(timeout=20)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def browser() -> Iterator[Any]:
+    """A browser of its own for every test: a page left unsaved by one would complain in the console of the next."""
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
     for flag in FLAGS:
@@ -104,11 +105,12 @@ def browser() -> Iterator[Any]:
 
 
 def open_and_run(lab: str, browser: Any, number: str) -> None:
-    """A lesson open in the browser, all its cells on their way."""
-    browser.get(f"{lab}/lesson{number}.ipynb?token={TOKEN}")
-    kernel = "const p = window.jupyterapp.shell.currentWidget; return p && p.sessionContext.session && " \
-             "p.sessionContext.session.kernel && p.sessionContext.session.kernel.status"  # fmt: skip
-    wait("a kernel", lambda: browser.execute_script(kernel) == "idle")
+    """A lesson open in the browser, all its cells on their way; in a workspace of its own, where no other tab is."""
+    name = f"lesson{number}.ipynb"
+    browser.get(f"{lab}/{number}/tree/{name}?token={TOKEN}")
+    ready = "const p = window.jupyterapp.shell.currentWidget; return p && p.context.path === arguments[0] && " \
+            "p.sessionContext.session.kernel.status === 'idle'"  # fmt: skip
+    wait(f"a kernel for {name}", lambda: browser.execute_script(ready, name))
     browser.execute_script("window.jupyterapp.commands.execute('notebook:run-all-cells')")
 
 
@@ -133,7 +135,7 @@ def handles(browser: Any, count: int) -> list[Any]:
         there = browser.find_elements(By.CSS_SELECTOR, ".noUi-handle")
         return there if len(there) == count else None
 
-    return wait(f"{count} sliders", found)
+    return wait(f"{count} sliders", found, 240)  # a kernel that imports torch on a busy machine
 
 
 def test_the_vector_explorer_answers_the_keyboard(lab: str, browser: Any, tmp_path: Path) -> None:
