@@ -96,9 +96,10 @@ def use_adapter(model: nn.Module, name: str | None) -> None:
             installed.delta.copy_(adapter.deltas[key]) if key in adapter.deltas else installed.delta.zero_()
         for key, pretrained in getattr(model, "beft_pristine", {}).items():
             parameter_of(model, key).copy_(adapter.parameters.get(key, pretrained))
-    for parameter in model.parameters():
-        parameter.requires_grad_(False)
-        parameter.grad = None
+    for parameter in (p for module in model.modules() for p in module._parameters.values() if p is not None):  # quick
+        if parameter.requires_grad or parameter.grad is not None:
+            parameter.requires_grad_(False)
+            parameter.grad = None
     labels = dict(enumerate(adapter.labels)) or getattr(model, "beft_labels", None)
     if labels:
         config: Any = model.config

@@ -65,6 +65,8 @@ def installed(model: nn.Module) -> list[ScatterDelta]:
 
 def remove(model: nn.Module, merge: bool = False) -> None:
     """Take the deltas out again: the pretrained values come back, or with ``merge=True`` stay moved."""
+    if not any(isinstance(module, ScatterDelta) for module in model.modules()):  # switching adapters asks every time
+        return
     for module in [m for m in model.modules() if parametrize.is_parametrized(m)]:
         for name, held in list(cast(nn.ModuleDict, module.parametrizations).items()):
             if any(isinstance(delta, ScatterDelta) for delta in held):  # type: ignore[union-attr]

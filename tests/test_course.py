@@ -162,7 +162,9 @@ def test_ctrl_c_stops_the_course_and_not_one_lesson_only(tmp_path: Path) -> None
     for name in ("00_waits", "01_waits"):
         lesson(tmp_path / "lessons", name, waits)
     code = (
-        "import sys; from pathlib import Path; from beft_lib import course\n"
+        # a shell's background job is started with Ctrl-C ignored, and so would be what we start
+        "import signal, sys; from pathlib import Path; from beft_lib import course\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "course.run_lessons(course.lessons(Path('lessons')), Path('out'))"
     )
     here = {**os.environ, "PYTHONPATH": str(Path(course.__file__).parent.parent)}

@@ -167,6 +167,7 @@ def test_checkpoints_hold_what_is_trained_and_no_model(task, model, tmp_path):
 
 KILLED = """
 import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is started with Ctrl-C ignored
 sys.path.insert(0, {tests!r})
 from transformers import TrainerCallback
 from beft_lib import load_model, load_task
