@@ -82,6 +82,10 @@ def add_measure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", help="mini, pocket, hub or a folder (None: the profile's)")
     parser.add_argument("--n-train", type=int)
     parser.add_argument("--epochs", type=float, help="None: the paper's")
+    parser.add_argument(
+        "--rates", nargs="+", type=float, default=(),
+        help="choose each method's learning rate among these on a held-out part of train (None: the paper's)",
+    )  # fmt: skip
     parser.add_argument("--prompted", action="store_true", default=None, help=_PROMPTED)
     parser.add_argument("--out", type=Path, required=True, help="results file; what it holds is not run again")
     parser.add_argument("--shard", metavar="I/N", help="only the I-th of N parts of the grid, into a file of its own")
@@ -94,8 +98,9 @@ def run_measure(args: argparse.Namespace) -> int:
 
     changes = {} if args.epochs is None else {"epochs": args.epochs}
     grid = Grid(
-        args.model, args.tasks, args.methods, args.seeds, args.data, args.n_train, changes, prompted=args.prompted
-    )
+        args.model, args.tasks, args.methods, args.seeds, args.data, args.n_train, changes, args.rates,
+        prompted=args.prompted,
+    )  # fmt: skip
     shard = None if args.shard is None else shard_of(args.shard)
     for row in run_grid(grid, args.out, shard=shard):
         print(

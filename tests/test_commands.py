@@ -130,6 +130,20 @@ def test_measure_fills_a_file_and_prints_its_table(where, capsys, tmp_path):
     assert again.count(" seed ") == 2 and printed.endswith(again)  # nothing was run again; the table is the same
 
 
+def test_measure_chooses_a_rate_on_held_out_train(where, capsys, tmp_path):
+    out = tmp_path / "results.json"
+    arguments = ["--model", where[1], "--tasks", "sst2", "--methods", "head", "--data", where[5], "--n-train", "32",
+                 "--epochs", "1", "--rates", "1e-3", "1e-2", "--out", str(out)]  # fmt: skip
+    assert run("measure", *arguments) == 0
+    rows = json.loads(out.read_text(encoding="utf-8"))["rows"]
+    tried, last = [row for row in rows if row["scored_on"] != "validation"], rows[-1]
+    assert [row["changes"]["learning_rate"] for row in tried] == [1e-3, 1e-2] and {row["n_train"] for row in tried} == {
+        24
+    }
+    best = max(tried, key=lambda row: row["score"])
+    assert last["scored_on"] == "validation" and last["changes"]["learning_rate"] == best["changes"]["learning_rate"]
+
+
 def test_measure_in_shards(where, capsys, tmp_path):
     out = tmp_path / "results.json"
     arguments = ["--model", where[1], "--tasks", "sst2", "--methods", "value", "head", "--data", where[5], "--n-train",
