@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import runtime
 from .errors import BeftError, UnknownName
 from .files import write_text_whole
+from .places import lesson_files, lesson_number, lesson_prefix, lessons_folder
 
 ONLY_IN = {"stub": "student", "solution": "solutions"}  # a cell's tag: the one version that has it
 VERSIONS = ("student", "solutions")
@@ -44,9 +44,8 @@ class Built:
 
 
 def sources(folder: Path | None = None) -> dict[str, Path]:
-    """Every lesson's source by number: ``{"00": …/source/00_start_here.py, …}``."""
-    found = ((folder or runtime.lessons_folder()) / "source").glob("[0-9][0-9]_*.py")
-    return {path.name[:2]: path for path in sorted(found)}
+    """Every lesson's source by number: ``{"00": …/source/00_start_here.py, …, "appendix": …}``."""
+    return {lesson_number(path): path for path in lesson_files((folder or lessons_folder()) / "source", ".py")}
 
 
 def target(source: Path, version: str) -> Path:
@@ -62,7 +61,7 @@ def build(source: Path, version: str) -> Any:
 
     from .lesson import first_cell
 
-    number, seen = source.name[:2], dict[str, int]()
+    number, seen = lesson_number(source), dict[str, int]()
     cells = []
     for cell in jupytext.reads(source.read_text(encoding="utf-8"), fmt="py:percent").cells:
         tags = cell.metadata.get("tags", [])
@@ -76,7 +75,7 @@ def build(source: Path, version: str) -> Any:
         # An id that follows from what the cell says: moving a cell keeps it, and no rebuild invents a new one.
         digest = hashlib.sha256(cell.source.encode("utf-8")).hexdigest()[:8]
         seen[digest] = seen.get(digest, 0) + 1
-        cell.id = f"l{number}-{digest}" + (f"-{seen[digest]}" if seen[digest] > 1 else "")
+        cell.id = f"{lesson_prefix(number)}-{digest}" + (f"-{seen[digest]}" if seen[digest] > 1 else "")
         cells.append(cell)
     return new_notebook(cells=cells, metadata=_METADATA)
 
@@ -179,7 +178,7 @@ def _keep_outputs(notebook: Any, path: Path) -> bool:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("lessons", nargs="*", metavar="NN", help="numbers of lessons, such as 01 (none: all of them)")
+    parser.add_argument("lessons", nargs="*", metavar="NN", help="numbers of lessons (01), or appendix (none: all)")
     parser.add_argument("--execute", action="store_true", help="run them top to bottom and keep the outputs")
     parser.add_argument("--only", choices=VERSIONS, help="one version instead of both")
     parser.add_argument("--timeout", type=int, default=1200, help="seconds a cell may take (default: %(default)s)")

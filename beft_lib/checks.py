@@ -1,8 +1,8 @@
 """Exercises that answer back: ``from beft_lib import checks as check``, then ``check.l01_importance(my_function)``.
 
 An exercise is data: a solution, and wrong answers that people really give, each with the hint that fits it. The rows of
-a lesson are the tuple ``EXERCISES`` of ``checks_lNN.py``. A check never raises, whatever it is given, so that an
-untouched stub does not stop Run All.
+a lesson are the tuple ``EXERCISES`` of ``checks_lNN.py`` (the appendix: ``checks_appendix.py``, names in a_). A check
+never raises, whatever it is given, so that an untouched stub does not stop Run All.
 """
 
 from __future__ import annotations
@@ -191,7 +191,8 @@ def same(got: Any, expected: Any, tolerance: float) -> bool:
 def exercises() -> dict[str, Exercise]:
     """Every exercise of every lesson by name."""
     names = sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]))
-    modules = [import_module(f".{name}", __package__) for name in names if re.fullmatch(r"checks_l\d\d", name)]
+    ours = [name for name in names if re.fullmatch(r"checks_(l\d\d|appendix)", name)]
+    modules = [import_module(f".{name}", __package__) for name in ours]
     return {row.name: row for module in modules for row in module.EXERCISES}
 
 

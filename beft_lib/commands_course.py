@@ -10,13 +10,13 @@ import time
 from pathlib import Path
 
 from .errors import BeftError, UnknownName
-from .places import checkout, lessons_folder
+from .places import checkout, lesson_number, lessons_folder
 from .runtime import choose_profile, find_model
 from .setup_env import child_environment
 
 
 def add_course(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("lessons", nargs="*", metavar="NN", help="only these, by number: 01 03 (default: all)")
+    parser.add_argument("lessons", nargs="*", metavar="NN", help="only these, by number: 01 03 appendix (default: all)")
     parser.add_argument("--to", type=Path, help="where the copies go (default: build/course)")
 
 
@@ -24,11 +24,11 @@ def run_course(args: argparse.Namespace) -> int:
     from .course import lessons, run_lessons
 
     paths = lessons()
-    known = [path.name[:2] for path in paths]
+    known = [lesson_number(path) for path in paths]
     for number in args.lessons:
         if number not in known:
             raise UnknownName("lesson", number, known)
-    paths = [path for path in paths if not args.lessons or path.name[:2] in args.lessons]
+    paths = [path for path in paths if not args.lessons or lesson_number(path) in args.lessons]
     target = (args.to or (checkout() or Path.cwd()) / "build" / "course").resolve()
     os.environ.update(_defaults())
     print(_where_we_are(), flush=True)

@@ -16,7 +16,7 @@ from typing import Any
 from . import authoring
 from .errors import BeftError
 from .files import write_text_whole
-from .places import lessons_folder
+from .places import lesson_files, lessons_folder
 
 CELL_SECONDS = 2000  # a cell that takes longer hangs
 SOURCE = "source"  # what the notebooks are made from: for authors, not for learners
@@ -38,7 +38,7 @@ class LessonRun:
 def lessons(folder: Path | None = None) -> list[Path]:
     """The lessons in their order (not the solutions). BeftError when there are none."""
     folder = folder or lessons_folder()
-    found = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
+    found = lesson_files(folder, ".ipynb")
     if not found:
         raise BeftError(f"No lessons in {folder}: expected notebooks named like 00_start_here.ipynb.")
     return found

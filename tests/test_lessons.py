@@ -15,6 +15,7 @@ nbformat = pytest.importorskip("nbformat")
 
 from beft_lib import authoring, checks  # noqa: E402
 from beft_lib.lesson import first_cell  # noqa: E402
+from beft_lib.places import lesson_files, lesson_number, lesson_prefix  # noqa: E402
 
 SOURCES = authoring.sources()
 if not SOURCES:
@@ -42,8 +43,8 @@ def outputs(notebook: Any) -> list[Any]:
 
 def test_every_notebook_has_a_source() -> None:
     folder = next(iter(SOURCES.values())).parent.parent
-    built = {path.stem for path in folder.glob("[0-9][0-9]_*.ipynb")}
-    solved = {path.stem for path in (folder / "solutions").glob("[0-9][0-9]_*.ipynb")}
+    built = {path.stem for path in lesson_files(folder, ".ipynb")}
+    solved = {path.stem for path in lesson_files(folder / "solutions", ".ipynb")}
     assert built == solved == {source.stem for source in SOURCES.values()}
 
 
@@ -85,7 +86,7 @@ def test_both_versions_say_the_same(source: Path) -> None:
 @every_notebook
 def test_its_first_cell_is_everyones(source: Path, version: str) -> None:
     notebook = read(source, version)
-    assert cells(notebook, "code")[0].source == first_cell(source.name[:2])
+    assert cells(notebook, "code")[0].source == first_cell(lesson_number(source))
     kernel = notebook.metadata.kernelspec
     assert kernel.name == "python3"
 
@@ -96,7 +97,7 @@ def test_prose_and_code_keep_their_measure(source: Path) -> None:
     prose, code = cells(notebook, "markdown"), cells(notebook, "code")
     words = sum(len(re.findall(r"\w+", cell.source)) for cell in prose)
     lines = [sum(1 for line in cell.source.splitlines() if line.strip()) for cell in code]
-    low, high = WORDS.get(source.name[:2], (1500, 3000))
+    low, high = WORDS.get(lesson_number(source), (1500, 3000))
     assert low <= words <= high
     assert len(prose) > len(code)
     assert statistics.median(lines) <= 8 and max(lines) <= 25
@@ -112,7 +113,7 @@ def test_prose_and_code_keep_their_measure(source: Path) -> None:
 @every_lesson
 def test_enough_claims_are_compared(source: Path) -> None:
     tagged = [c for c in cells(read(source), "code") if "nbval-check-output" in c.metadata.get("tags", [])]
-    assert len(tagged) >= CHECKED.get(source.name[:2], 5)
+    assert len(tagged) >= CHECKED.get(lesson_number(source), 5)
     for cell in tagged:
         assert cell.outputs, f"nothing to compare: {cell.source[:60]!r}"
         assert not any("image/png" in output.get("data", {}) for output in cell.outputs)
@@ -178,14 +179,14 @@ def test_its_html_is_closed(source: Path) -> None:
 @every_notebook
 def test_its_exercises_were_checked(source: Path, version: str) -> None:
     """Stubs are met by "Not yet" and stop nothing; solutions are right; every exercise of the lesson is used."""
-    number, used = source.name[:2], []
+    number, used = lesson_number(source), []
     for cell in cells(read(source, version), "code"):
-        names = re.findall(r"\bcheck\.(l\d\d_\w+)\(", cell.source)
+        names = re.findall(r"\bcheck\.((?:l\d\d|a)_\w+)\(", cell.source)
         used += names
         if names:
             said = "".join(o.get("data", {}).get("text/plain", "") for o in cell.outputs)
             assert said.startswith("Right." if version == "solutions" else "Not yet."), said
-    assert sorted(used) == sorted(name for name in checks.exercises() if name.startswith(f"l{number}_"))
+    assert sorted(used) == sorted(name for name in checks.exercises() if name.startswith(f"{lesson_prefix(number)}_"))
     assert number == "00" or len(used) >= 2
 
 

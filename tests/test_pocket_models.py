@@ -17,12 +17,14 @@ from transformers import (
 from beft_lib.errors import UnknownName
 from beft_lib.pocket import build as building
 from beft_lib.pocket import measure, pretrain, tasks
-from beft_lib.pocket.card import figures_table, loss_curve
+from beft_lib.pocket.card import loss_curve
 from beft_lib.pocket.corpus import make_rows, training_rows
 from beft_lib.pocket.pretrain import RECIPES
 from beft_lib.pocket.sentences import render
+from beft_lib.pocket.targets import read_figures, targets
 from beft_lib.pocket.texts import KINDS, texts
 from beft_lib.pocket.tokenizer import STYLES, encode, make_tokenizer, vocabulary
+from beft_lib.tasks import load_task
 
 MODELS = Path(__file__).parent.parent / "data" / "models"
 SHIPPED = sorted(folder for folder in MODELS.glob("pocket-*") if (folder / "pretraining.json").is_file())
@@ -159,20 +161,72 @@ def test_figures_of_an_untaught_model_are_far_from_the_best(smoke):
     table = measure.causal_loss(smoke["pocket-opt"], "opt", n=2)
     both = measure.overall(table)
     assert set(table) == set(KINDS) and both["loss"] > 3 > 1 > both["entropy"]
-    assert 0 <= measure.zero_shot(smoke["pocket-llama"], "llama", "rte", n=3, shots=1) <= 100
-    assert 0 <= measure.zero_shot(smoke["pocket-opt"], "opt", "squad", n=2) <= 100
     for name in ("bert", "roberta"):
         found = measure.masked_accuracy(smoke[f"pocket-{name}"], name, n=2)
         assert found["accuracy"] < found["best accuracy"] <= 1
 
 
-def test_headroom_is_measured_through_the_library(smoke):
-    runs = [("value", 16, 1.0), ("full", 16, 1.0)]
-    rows = measure.headroom(smoke["pocket-roberta"], "roberta", ["cb"], runs)
-    rows += measure.headroom(smoke["pocket-roberta"], "roberta", ["cb"], runs[1:], scratch=True)
-    assert [row["method"] for row in rows] == ["value", "full", "full"]
-    lines = figures_table({"Tuned": rows})
-    assert len(lines) == 2 + 2 + 3 + 1 and lines[2].startswith("| task | method |")
+@pytest.fixture
+def small(monkeypatch):
+    """The measurement with a few examples and one epoch."""
+    few = {"n_train": 64, "n_validation": 12}
+    for name, value in {
+        "load_task": lambda name, **options: load_task(name, **{**options, **few}),
+        "RATES": {"full": (3e-4, 1e-3), "head": (1e-3,)}, "LARGE_EPOCHS": 0.1, "READINGS": 16, "TIMED_EPOCHS": 0.2,
+        "CHOOSING": {"pretrained": (("cb", "drop"), 64, 0.1), "random": (("cb", "drop"), 64, 0.1)},
+        "ENCODER_TASKS": ("cb", "stsb"), "FREE_TASKS": ("drop",), "ASKED_TASKS": ("sst2", "rte", "drop"),
+    }.items():  # fmt: skip
+        monkeypatch.setattr(measure.headroom, name, value)
+    for name in ("masked_accuracy", "causal_loss"):
+        full = getattr(measure, name)
+        monkeypatch.setattr(measure, name, lambda folder, style, full=full: full(folder, style, n=1))
+
+
+def test_everything_is_measured_once_and_told_against_its_target(smoke, small, monkeypatch, capsys):
+    home = smoke["pocket-opt"].parent
+    monkeypatch.setattr(building, "data_folder", lambda: home.parent)
+    building._table(["pocket-bert", "pocket-opt"], again=False)
+    said = capsys.readouterr().out
+    for part in ("### Asked without tuning", "| cb | random | full |", "| drop | pretrained | zero_shot |", "| NO |"):
+        assert part in said, part
+    rows = read_figures(home)["pocket-bert"]["tuned"]
+    assert [(row["start"], row["method"], row["size"]) for row in rows if row["task"] == "stsb"] == [
+        ("pretrained", "full", "large"), ("pretrained", "full", "low"), ("random", "full", "large"),
+        ("random", "full", "low"), ("pretrained", "head", "low"),
+    ]  # fmt: skip
+    chosen = {row["learning_rate"] for row in rows if row["method"] == "full" and row["start"] == "pretrained"}
+    assert len(chosen) == 1 and chosen <= {3e-4, 1e-3}
+    monkeypatch.setattr(measure.headroom, "_tune", None)  # what is there is not made again
+    building._table(["pocket-bert"], again=False)
+    assert capsys.readouterr().out.count("| stsb | random | full |") == 2
+    (home / "pocket-bert" / "figures.json").unlink()  # as after an interruption
+    building._table(["pocket-bert"], again=False)
+    with pytest.raises(TypeError):  # but "again" measures anew
+        building._table(["pocket-bert"], again=True)
+
+
+def test_targets_are_met_by_a_perfect_world_and_by_none_without_models(tmp_path):
+    assert {target.met for target in targets({}, tmp_path)} == {None}
+    perfect = {"masked": {"accuracy": 0.85, "best accuracy": 0.86},
+               "language": {"all": {"loss": 0.8, "entropy": 0.79}}, "tuned": [],
+               "speed": {"tune b_v on rte, seconds": 1.0, "load, seconds": 0.1, "threads": 2},
+               "asked": [{"task": t, "zero-shot": 80.0, "2 demonstrations": 90.0, "chance": 0.5}
+                         for t in measure.headroom.ASKED_TASKS]}  # fmt: skip
+    scores = [
+        ("full", "large", "pretrained", 98.0), ("full", "low", "pretrained", 90.0), ("full", "large", "random", 60.0),
+        ("full", "low", "random", 50.0), ("head", "low", "pretrained", 55.0), ("zero_shot", "low", "pretrained", 5.0),
+    ]  # fmt: skip
+    names = ("method", "size", "start", "score")
+    rows = {task: [{"task": task, "chance": 0.5, **dict(zip(names, row, strict=True))} for row in scores]
+            for task in tasks.TASKS}  # fmt: skip
+    split = {"pocket-opt": ("squad", "drop"), "pocket-bert": ("sst2", "cola", "stsb", "rte", "cb", "wic")}
+    figures = {name: {**perfect, "tuned": [r for task in split.get(name, ()) for r in rows[task]]} for name in RECIPES}
+    told = [target for target in targets(figures, tmp_path) if not target.figure.endswith("megabytes")]
+    assert all(target.met for target in told) and len(told) > 12
+    for task in ("sst2", "cola", "rte"):  # three tasks in eight that fail are one too many, in every line about eight
+        for row in rows[task]:
+            row["score"] = 55.0
+    assert [target.met for target in targets(figures, tmp_path) if "of 8" in target.target] == [False] * 4
 
 
 def test_an_interrupted_build_goes_on_to_the_same_model(smoke, tmp_path):

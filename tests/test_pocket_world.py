@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from beft_lib.pocket import entropy, tasks
+from beft_lib.display import descriptions
+from beft_lib.pocket import entropy, pictures, tasks
 from beft_lib.pocket.chooser import Chooser, ScriptMismatchError
 from beft_lib.pocket.examples import SHARED, WEIGHTS, opinion
 from beft_lib.pocket.inference import cb_example
-from beft_lib.pocket.sentences import render
+from beft_lib.pocket.overlap import overlap
+from beft_lib.pocket.sentences import VALUES, render
 from beft_lib.pocket.texts import KINDS, MAX_TOKENS, texts, write_text
 from beft_lib.pocket.words import ADJECTIVES, DOMAINS, FEELINGS, SENSES
 
@@ -238,3 +240,54 @@ def test_verdicts_leave_no_doubt():
 def test_best_masked_accuracy_is_between_chance_and_one():
     accuracy, nats = entropy.best_masked_accuracy([f"acc/{i}" for i in range(20)])
     assert 0.7 < accuracy < 0.95 and 0.1 < nats < 0.6
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_nat_of_a_text_is_charged_to_one_token(kind):
+    for seed in range(3):
+        c = Chooser(seed)
+        text = write_text(c, kind)
+        tokens, nats = entropy.charged(seed, kind)
+        assert tokens == text.split(" ") and len(nats) == len(tokens) + 1
+        assert sum(nats) == pytest.approx(-c.logp) and min(nats) >= 0 and max(nats) > 0.6
+
+
+def test_what_follows_from_the_text_so_far_is_charged_nothing():
+    """A verdict follows from its review; a value that is told again follows from the name it is told of."""
+    tokens, nats = entropy.charged("free", "review")
+    assert tokens[-2] in ("great", "terrible") and nats[-3:] == [0, 0, 0]
+    tokens, nats = entropy.charged("free", "recap")
+    again = tokens.index("so")
+    told = {name for group in VALUES.values() for name in group}
+    values_of = [i for i, token in enumerate(tokens) if token in told]
+    first, second = ([nats[i] for i in values_of if (i > again) == late] for late in (False, True))
+    assert len(first) >= 2 and len(second) >= 2 and sum(second) / len(second) < 0.3 * sum(first) / len(first)
+
+
+def test_a_script_can_go_on_by_the_seed():
+    c = Chooser("whole")
+    write_text(c, "recap")
+    for cut in (0, 3, len(c.taken)):
+        again = Chooser("other", c.taken[:cut], goes_on=True)
+        write_text(again, "recap")
+        assert again.taken[:cut] == c.taken[:cut]
+
+
+def test_overlap_finds_examples_where_they_stand_and_nowhere_else():
+    few = overlap(400)
+    assert set(few) == set(tasks.TASKS) and few["sst2"] <= 0.1 and few["squad"] == 0
+    assert overlap(4000)["cola"] > few["cola"]
+
+
+def test_pictures_say_what_they_show():
+    log = [
+        {"step": 1, "loss": 9.0},
+        {"step": 2, "loss": 2.0},
+        {"step": 1, "eval_loss": 8.0},
+        {"step": 2, "eval_loss": 1.5},
+    ]
+    curve, bars = pictures.learning_curve(log, 0.75, "m"), pictures.costs(["a", "b"], [0.0, 2.0], [0.1, 2.5])
+    assert "cut off" in curve.get_ylabel() and curve.get_ylim()[1] == pictures.CUT
+    for ax, words in ((curve, ("8.00", "1.500", "0.750")), (bars, ("2.0 nats", "2.6", "1 tokens are free", "b 2.0"))):
+        (told,) = descriptions(ax)
+        assert all(word in told.alt for word in words) and len(told.table) == 2

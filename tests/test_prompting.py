@@ -6,6 +6,7 @@ import json
 import shutil
 import warnings
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -22,9 +23,9 @@ from beft_lib.methods import fine_tune
 from beft_lib.models import load_tokenizer
 from beft_lib.pocket import tasks as world
 from beft_lib.pocket.chooser import Chooser
-from beft_lib.pocket.measure import CHOICES
-from beft_lib.pocket.measure import PROMPTS as WORLD_PROMPTS
 from beft_lib.pocket.pretrain import make_model
+from beft_lib.pocket.texts import ANSWERS, VERDICTS, cb_prompt, drop_prompt, rte_prompt, squad_prompt, wic_prompt
+from beft_lib.pocket.texts import texts as world_texts
 from beft_lib.pocket.tokenizer import encode as world_ids
 from beft_lib.pocket.tokenizer import make_tokenizer, vocabulary
 from beft_lib.probing import probe
@@ -79,6 +80,17 @@ def prompts_of(task, tokenizer, n=7):
 
 # The table
 
+# What stands before an answer in the running text of the pocket world, in token form; and the answers.
+WORLD_PROMPTS = {
+    "sst2": lambda e: f"{e.texts[0]} it was",
+    "rte": lambda e: rte_prompt(*e.texts),
+    "cb": lambda e: cb_prompt(*e.texts),
+    "wic": lambda e: wic_prompt(e.title, *e.texts),
+    "squad": lambda e: squad_prompt(e.title, *e.texts),
+    "drop": lambda e: drop_prompt(*e.texts),
+}
+CHOICES = {**ANSWERS, "sst2": VERDICTS}
+
 
 @pytest.mark.parametrize("name", PROMPTS)
 def test_a_prompt_is_what_pocket_models_were_pretrained_on(name):
@@ -90,6 +102,26 @@ def test_a_prompt_is_what_pocket_models_were_pretrained_on(name):
         assert asked == [ids["</s>"], *world_ids(WORLD_PROMPTS[name](example), ids)]
     if PROMPTS[name].answers:
         assert [tokenizer.tokenize(answer) for answer in PROMPTS[name].answers] == [[word] for word in CHOICES[name]]
+
+
+BLOCKS = {"sst2": "reviews", "rte": "asked_claims", "cb": "asked_reports", "wic": "asked_senses", "squad": "questions",
+          "drop": "sums"}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PROMPTS)
+def test_demonstrations_follow_each_other_as_they_do_in_the_world(name, tokenizer):
+    """Between an answer and the next prompt stand the same tokens in a text of the world and in a prompt of ours."""
+    task, ids = pocket(name), vocabulary("opt")
+    (shown,) = encode_prompts(task, task.validation.select(range(1)), tokenizer, 200, shots=1).ids
+    words = tokenizer.convert_ids_to_tokens(shown)
+    at = next(i for i, pair in enumerate(pairwise(words)) if pair == ("\n", "\n"))
+    opening = set()
+    for text, _ in world_texts("blocks", 60, BLOCKS[name]):
+        tokens = text.split(" ")
+        seams = [i for i, pair in enumerate(pairwise(tokens)) if pair == ("\n", "\n")]
+        opening |= {tuple(tokens[i : i + 3]) for i in seams}
+    assert tuple(words[at : at + 3]) in opening and len(opening) > 1 - (name != "sst2")
+    assert set(words) <= set(ids)
 
 
 @pytest.mark.parametrize("name", PROMPTS)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UnknownName
-from ..files import write_text_whole
+from ..files import sha256, write_text_whole
 from ..runtime import data_folder, machine, user_folder
 
 SMOKE_SIZES = {"train": 24, "validation": 12}
@@ -20,12 +20,13 @@ SMOKE_SIZES = {"train": 24, "validation": 12}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "what",
-        choices=("build", "table", "show"),
-        help="build: data and models; table: measure shipped models; show: print some texts",
+        choices=("build", "table", "show", "overlap"),
+        help="build: data and models; table: what was aimed at and reached; show: some texts; overlap: how many "
+        "validation examples stand in pretraining texts",
     )
     parser.add_argument("--model", action="append", help="only this model (may be repeated); 'none': only the data")
     parser.add_argument("--smoke", action="store_true", help="everything tiny, in a minute: does it all still run?")
-    parser.add_argument("--again", action="store_true", help="build models anew that are there already")
+    parser.add_argument("--again", action="store_true", help="build, or measure, models anew that are done already")
     parser.add_argument("--minutes", type=float, help="stop a model's pretraining after so long; the next call goes on")
     parser.add_argument("--to", type=Path, help="folder to write into (default: the course's own data folder)")
 
@@ -33,10 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.what == "show":
         _show()
+    elif args.what == "overlap":
+        from .overlap import overlap
+
+        for task, share in overlap().items():
+            print(f"{task:<6}{100 * share:5.1f} %")
     elif args.what == "table":
-        for name in _wanted(args.model):
-            if (folder := data_folder() / "models" / name).is_dir():
-                measure_model(folder, print)
+        _table(_wanted(args.model), args.again)
     else:
         default = user_folder("pocket", "smoke") if args.smoke else data_folder()
         build(
@@ -110,15 +114,36 @@ def _pretrain(recipe: Any, folder: Path, minutes: float | None, log: Callable[[s
 
 def measure_model(folder: Path, log: Callable[[str], None]) -> dict[str, Any]:
     """Measure a finished model, write the figures into its card, and return them."""
-    from .card import figures_table, write_card
+    from .card import write_card
     from .measure import figures_of
 
     record = json.loads((folder / "pretraining.json").read_text(encoding="utf-8"))
     figures = figures_of(folder, record["recipe"]["style"], log)
     write_text_whole(folder / "figures.json", json.dumps(figures, indent=1) + "\n")
     write_card(folder, record, figures)
-    log("\n".join([f"# {folder.name}", *figures_table(figures)]))
     return figures
+
+
+def _table(models: list[str], again: bool) -> None:
+    """Every shipped model's figures, measured now unless they are there and of these very weights; then the targets."""
+    from .card import figures_table, markdown_table
+    from .measure import sheet_of
+    from .targets import read_figures, targets
+
+    home = data_folder() / "models"
+    for name in models:
+        if not (home / name / "pretraining.json").is_file():
+            print(f"# {name}: not there; python -m beft_lib pocket build --model {name} makes it\n")
+            continue
+        if again:
+            sheet_of(home / name).unlink(missing_ok=True)
+            (home / name / "figures.json").unlink(missing_ok=True)
+        known = read_figures(home).get(name, {})
+        if known.get("weights") != sha256(home / name / "model.safetensors"):
+            known = measure_model(home / name, lambda line: print(line, flush=True))
+        print("\n".join([f"# {name}", "", *figures_table(known)]))
+    print("# What was aimed at, and what was reached\n")
+    print("\n".join(markdown_table([target.row() for target in targets(read_figures(home), home)])))
 
 
 def _wanted(names: list[str] | None) -> list[str]:

@@ -16,6 +16,31 @@ FAMILY = {
 }
 
 
+# What the keys of figures.json say: a title, and how it was measured.
+FIGURES = {
+    "masked": (
+        "One token at a time hidden",
+        "Every token of 100 fresh texts; the best possible from the grammar.",
+    ),
+    "language": (
+        "Nats a token",
+        "On 300 fresh texts of each kind, end of text included, beside the information in their derivations; `all`: as "
+        "the corpus mixes the kinds.",
+    ),
+    "asked": (
+        "Asked without tuning",
+        "Percent, on 500 validation examples, by the library's prompts: choices scored by log-probability, free "
+        "answers generated. `chance` is a fraction.",
+    ),
+    "tuned": (
+        "Tuned",
+        "Percent on validation, seed 0. `random`: the same model before pretraining. The rate of `full` is chosen once "
+        "a start, that of `head` for each task, on a quarter of train that is held out; validation is not looked at.",
+    ),
+    "rates": ("Tries for the learning rates", "Percent on the held-out part of train."),
+    "speed": ("Time", "Loading once the libraries are in; one low-data fine-tuning."),
+}
+
 _ABOUT = (
     "A small `{}` that knows one thing, the pocket world of this course: {:,} parameters, pretrained on this course's "
     "own grammar ({}; a text is read as `{}`). It is for learning and for tests. It knows no English beyond that world."
@@ -51,7 +76,7 @@ def _card(record: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
         f"| texts | {recipe['first']:,} recaps, then {recipe['texts']:,} of every kind, each seen once "
         f"({record['train_tokens']:,} tokens) |",
         f"| corpus seed | `train/{recipe['seed']}`; validation: `validation`, {recipe['validation_texts']:,} texts |",
-        f"| schedule | AdamW, peak {recipe['learning_rate']:g}, 5 % warm-up, linear to 0; batch {recipe['batch']} |",
+        f"| schedule | {_optimizer(recipe)}, 5 % warm-up, linear to 0; batch {recipe['batch']} |",
         f"| time | {record['seconds'] / 60:.0f} minutes on {record['machine']} |",
         f"| versions | {', '.join(f'{k} {v}' for k, v in record['versions'].items())} |",
         f"| validation loss, last | {losses[-1]:.4f} (Trainer's) |" if losses else "| validation loss | none |",
@@ -60,28 +85,37 @@ def _card(record: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _optimizer(recipe: Mapping[str, Any]) -> str:
+    if "matrix_rate" not in recipe:
+        return f"AdamW, peak {recipe['learning_rate']:g}"
+    return f"Muon for matrices, peak {recipe['matrix_rate']:g}, AdamW for the rest, peak {recipe['learning_rate']:g}"
+
+
 def figures_table(figures: Mapping[str, Any]) -> list[str]:
-    """One table a figure: a mapping of numbers, or a list of rows."""
+    """One table a figure of ``FIGURES``: a mapping of numbers, or a list of rows."""
     lines: list[str] = []
-    for title, found in figures.items():
-        lines += [f"### {title}", ""]
-        content = found
+    for key, (title, how) in FIGURES.items():
+        if not (found := figures.get(key)):
+            continue
+        lines += [f"### {title}", "", how, ""]
+        rows = found
         if isinstance(found, Mapping):
-            content = [
-                {"": key, **(value if isinstance(value, Mapping) else {"value": value})} for key, value in found.items()
-            ]
-        lines += [*_table(content), ""]
+            pairs = ((name, value) for name, value in found.items() if name != "kind")
+            rows = [{"": name, **(value if isinstance(value, Mapping) else {"value": value})} for name, value in pairs]
+        lines += [*markdown_table(rows), ""]
     return lines
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    heads = list(rows[0])
+def markdown_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    heads = [head for head in dict.fromkeys(head for row in rows for head in row) if head != "kind"]
     cells = [[_number(row.get(head, "")) for head in heads] for row in rows]
     return [f"| {' | '.join(row)} |" for row in [heads, ["---"] * len(heads), *cells]]
 
 
 def _number(value: Any) -> str:
-    return f"{value:.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:g}" if 0 < abs(value) < 0.01 else f"{value:.3f}".rstrip("0").rstrip(".")
 
 
 def loss_curve(log: Sequence[Mapping[str, Any]], width: int = 640, height: int = 300) -> str:

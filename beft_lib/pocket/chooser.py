@@ -22,16 +22,22 @@ class Chooser:
     seed writes the same bytes everywhere.
 
     Attributes:
-        logp: sum of log p over the choices made, nats.
+        nats: -log p of every choice made; ``logp``: the sum of log p.
         taken: index of the option taken, choice by choice; ``sizes``: how many options there were.
     """
 
-    def __init__(self, seed: str | int = 0, script: Sequence[int] | None = None):
+    def __init__(self, seed: str | int = 0, script: Sequence[int] | None = None, goes_on: bool = False):
         self._random = random.Random(str(seed)).random
         self._script = script
-        self.logp = 0.0
+        self._goes_on = goes_on  # after the script, by the seed
+        self.nats: list[float] = []
         self.taken: list[int] = []
         self.sizes: list[int] = []
+
+    @property
+    def logp(self) -> float:
+        """Log-probability of all choices so far."""
+        return -sum(self.nats)
 
     def pick(self, options: Sequence[T], weights: Sequence[float] | None = None) -> T:
         """One option, uniformly or by weight (weights sum to 1). A single option is no choice and is not recorded."""
@@ -39,7 +45,7 @@ class Chooser:
         if n == 1:
             return options[0]
         index = self._index(n, weights)
-        self.logp += math.log(weights[index]) if weights else -math.log(n)
+        self.nats.append(-math.log(weights[index]) if weights else math.log(n))
         self.taken.append(index)
         self.sizes.append(n)
         return options[index]
@@ -55,7 +61,7 @@ class Chooser:
         for _ in range(k):
             if len(left) > 1:
                 index = self._index(len(options), None, left)
-                self.logp -= math.log(len(left))
+                self.nats.append(math.log(len(left)))
                 self.taken.append(index)
                 self.sizes.append(len(options))
             else:
@@ -65,7 +71,7 @@ class Chooser:
         return drawn
 
     def _index(self, n: int, weights: Sequence[float] | None, left: Sequence[int] | None = None) -> int:
-        if self._script is not None:
+        if self._script is not None and not (self._goes_on and len(self.taken) >= len(self._script)):
             return self._scripted(n, left)
         u = self._random()
         if left is not None:

@@ -96,10 +96,10 @@ def best_masked_accuracy(seeds: list[str], newlines: bool = False) -> tuple[floa
     return hits / count, nats / count
 
 
-def _neighbours(c: Chooser, kind: str | None) -> Iterator[tuple[str, float]]:
-    """Every text whose derivation differs from ``c``'s in one choice, with its log-probability."""
+def _neighbours(c: Chooser, kind: str | None, choice: int | None = None) -> Iterator[tuple[str, float]]:
+    """Every text whose derivation differs from ``c``'s in one choice (a given one), with its log-probability."""
     first = 0 if kind is not None else 1  # the first choice is the kind: another kind is another text
-    for at in range(first, len(c.taken)):
+    for at in range(first, len(c.taken)) if choice is None else [choice]:
         for option in range(c.sizes[at]):
             if option == c.taken[at]:
                 continue
@@ -110,6 +110,35 @@ def _neighbours(c: Chooser, kind: str | None) -> Iterator[tuple[str, float]]:
                 continue
             if len(again.taken) == len(c.taken):  # a derivation that stopped early left choices over
                 yield text, again.logp
+
+
+def charged(seed: str | int, kind: str | None = None) -> tuple[list[str], list[float]]:
+    """A text and, for every token and the end of the text, the nats of the choices that first show there.
+
+    A choice is charged to the first token that would have been another, had it gone another way and all others stayed;
+    where no such text exists (another frame, another number of sentences), to the first token that it leaves open. The
+    sum is the information in the derivation.
+    """
+    c = Chooser(seed)
+    tokens = write_text(c, kind).split(" ")
+    nats = [0.0] * (len(tokens) + 1)
+    for at, information in enumerate(c.nats):
+        shown = [_parting(tokens, other.split(" ")) for other, _ in _neighbours(c, kind, at)]
+        shown = shown or [_parting(tokens, other) for other in _others(c, kind, at)]
+        nats[min(shown, default=len(tokens))] += information
+    return tokens, nats
+
+
+def _others(c: Chooser, kind: str | None, at: int, n: int = 8) -> Iterator[list[str]]:
+    """Texts that make the same choices before ``at``, and from there on n times others."""
+    for number in range(n):
+        yield write_text(Chooser(number, c.taken[:at], goes_on=True), kind).split(" ")
+
+
+def _parting(one: list[str], two: list[str]) -> int:
+    """The first place where two texts differ."""
+    pairs = enumerate(zip(one, two, strict=False))
+    return next((i for i, (a, b) in pairs if a != b), min(len(one), len(two)))
 
 
 def _tokens(text: str, newlines: bool) -> list[str]:

@@ -99,6 +99,12 @@ def rows(name: str, sizes: dict[str, int] | None = None) -> dict[str, list[dict[
 
 
 def _split(name: str, split: str, n: int, seen: set[tuple[str, ...]]) -> Iterator[dict[str, Any]]:
+    for index, example in enumerate(examples(name, split, n, seen)):
+        yield _numbered(name, split, index, TASKS[name].columns(example))
+
+
+def examples(name: str, split: str, n: int, seen: set[tuple[str, ...]]) -> Iterator[Example]:
+    """The n examples of one split, in token form; none that is in ``seen``, which grows."""
     task = TASKS[name]
     counts: dict[Any, int] = {}
     full = -(-n // task.labels) if task.labels else n
@@ -111,7 +117,7 @@ def _split(name: str, split: str, n: int, seen: set[tuple[str, ...]]) -> Iterato
             continue
         seen.add(key)
         counts[example.label] = counts.get(example.label, 0) + 1
-        yield _numbered(name, split, index, task.columns(example))
+        yield example
         index += 1
 
 
