@@ -6,7 +6,7 @@ told by colour alone. Every picture carries alt text and its numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec
@@ -96,20 +96,29 @@ def scores_heatmap(table: pd.DataFrame, label: str = "importance", title: str = 
     table = table.loc[:, [term for term in TERMS if term in table]]
     values = table.to_numpy(dtype=float)  # (L + 1, terms)
     ax = _axes(6.4, 0.42 * len(values) + 1.5, ax)
-    image = ax.imshow(values, cmap="cividis", vmin=0, vmax=max(values.max(), 1e-12), aspect="auto")
-    for (row, column), value in np.ndenumerate(values):
-        ink = _ink(tuple(image.to_rgba(value)))
-        ax.text(column, row, short(value), ha="center", va="center", color=ink)
-    ax.set_xticks(range(len(table.columns)), [f"{term} bias" for term in table.columns])
-    ax.set_yticks(range(len(table)), [str(name) for name in table.index])
+    image = heat(ax, values, [f"{term} bias" for term in table.columns], table.index, max(values.max(), 1e-12))
     if table.index[-1] == "mean":
         ax.axhline(len(table) - 1.5, color="white", linewidth=4)
-    ax.grid(False)
-    ax.tick_params(length=0)
-    ax.spines[:].set_visible(False)
     plt.colorbar(image, ax=ax, label=label, pad=0.02)
     ax.set_title(title or str(table.index.name or ""), loc="left")
     return describe(ax, _told_heatmap(table, label), table)
+
+
+def heat(
+    ax: Axes, values: np.ndarray, columns: Iterable[Any], rows: Iterable[Any], top: float,
+    write: Callable[[float], str] | None = None,
+) -> Any:  # fmt: skip
+    """A table (rows, columns) as colours from 0 to ``top``, each value in its cell; returns the image, for a bar."""
+    image = ax.imshow(values, cmap="cividis", vmin=0, vmax=top, aspect="auto")
+    for (row, column), value in np.ndenumerate(values):
+        ink = _ink(tuple(image.to_rgba(value)))
+        ax.text(column, row, (write or short)(value), ha="center", va="center", color=ink)
+    ax.set_xticks(range(values.shape[1]), [str(name) for name in columns])
+    ax.set_yticks(range(values.shape[0]), [str(name) for name in rows])
+    ax.grid(False)
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    return image
 
 
 @styled

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 BLACK, PURPLE, GREY = "#000000", "#AA4499", "#555555"
 _X, _Y = (-3.3, 3.3), (-1.7, 3.3)  # the part of the plane that is shown
 _PIXELS = 66  # for one unit of length
-_LEGEND = 68  # pixels for it, below the plane
+_LEGEND_LINE = 20  # pixels for each of its lines, below the plane
 _HEAD = 0.2  # length of an arrow's head
 _LABEL = 'text-anchor="middle" font-weight="bold" paint-order="stroke" stroke="#fff" stroke-width="4"'
 _TICK = 'text-anchor="middle" font-size="11" fill="#555"'
@@ -136,31 +137,7 @@ class VectorExplorer(Touchable):
 
     def plot(self) -> Axes:
         """The starting position as a static picture."""
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(6.2, 5.5), layout="constrained")
-        axes = figure.subplots()
-        for line in _scene(self.angle, self.ratio):
-            arrow = line.label_at is not None
-            x, y = (_shaft(line.points) if arrow else line.points).T
-            style = (0, tuple(d / line.width for d in line.dash)) if line.dash else "-"
-            (drawn,) = axes.plot(x, y, color=line.colour, linewidth=line.width, linestyle=style, solid_capstyle="butt")
-            drawn.set_label("_" if arrow else line.label)
-            if line.label_at is not None:
-                axes.fill(*_head(line.points).T, color=line.colour)
-                box = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.8}
-                axes.text(
-                    float(line.label_at[0]),
-                    float(line.label_at[1]),
-                    line.label,
-                    weight="bold",
-                    ha="center",
-                    va="center",
-                    bbox=box,
-                )
-        axes.set(xlim=_X, ylim=_Y, aspect="equal", xlabel="first number of the vector", ylabel="second number")
-        figure.legend(loc="outside lower center", frameon=False)
-        return describe(axes, in_words(self.angle, self.ratio), self.table())
+        return describe(drawn(_scene(self.angle, self.ratio)), in_words(self.angle, self.ratio), self.table())
 
     def table(self) -> pd.DataFrame:
         """The numbers of the starting position."""
@@ -186,7 +163,7 @@ class VectorExplorer(Touchable):
         picture, table = ipywidgets.HTML(), ipywidgets.HTML()
 
         def update(_: Any = None) -> None:
-            picture.value = _svg(angle.value, ratio.value)
+            picture.value = svg(_scene(angle.value, ratio.value), in_words(angle.value, ratio.value))
             table.value = number_table(numbers(angle.value, ratio.value))
 
         for slider in (angle, ratio):
@@ -228,6 +205,28 @@ def _scene(angle: float, ratio: float) -> list[Line]:
     ]
 
 
+def drawn(lines: Iterable[Line]) -> Axes:
+    """A scene as a static picture: arrows with their labels, curves with a legend below."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.2, 5.5), layout="constrained")
+    axes = figure.subplots()
+    for line in lines:
+        arrow = line.label_at is not None
+        x, y = (_shaft(line.points) if arrow else line.points).T
+        style = (0, tuple(d / line.width for d in line.dash)) if line.dash else "-"
+        (curve,) = axes.plot(x, y, color=line.colour, linewidth=line.width, linestyle=style, solid_capstyle="butt")
+        curve.set_label("_" if arrow else line.label)
+        if line.label_at is not None:
+            axes.fill(*_head(line.points).T, color=line.colour)
+            x, y = map(float, line.label_at)
+            box = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.8}
+            axes.text(x, y, line.label, weight="bold", ha="center", va="center", bbox=box)
+    axes.set(xlim=_X, ylim=_Y, aspect="equal", xlabel="first number of the vector", ylabel="second number")
+    figure.legend(loc="outside lower center", frameon=False)
+    return axes
+
+
 def _head(points: np.ndarray) -> np.ndarray:
     """(3, 2): the triangle at the tip of an arrow; as short as a short arrow needs."""
     tip, along = points[-1], points[-1] - points[0]
@@ -245,9 +244,10 @@ def _shaft(points: np.ndarray) -> np.ndarray:
     return np.stack([points[0], points[0] + keep * (points[-1] - points[0])])
 
 
-def _svg(angle: float, ratio: float) -> str:
-    """The scene as SVG: a millisecond to make, sharp at any zoom."""
+def svg(lines: Sequence[Line], words: str) -> str:
+    """A scene as SVG: a millisecond to make, sharp at any zoom. ``words`` say the same to those who do not see it."""
     width, height = (_X[1] - _X[0]) * _PIXELS, (_Y[1] - _Y[0]) * _PIXELS
+    legend_height = _LEGEND_LINE * sum(line.label_at is None for line in lines) + 8
 
     def path(points: np.ndarray) -> str:
         x, y = (points[:, 0] - _X[0]) * _PIXELS, (_Y[1] - points[:, 1]) * _PIXELS
@@ -256,8 +256,8 @@ def _svg(angle: float, ratio: float) -> str:
     parts = [f'<polyline points="{path(np.array(axis))}" stroke="#bbb" fill="none"/>' for axis in _axes_lines()]
     for x in (-3, -2, -1, 1, 2, 3):
         parts.append(f'<text x="{(x - _X[0]) * _PIXELS:.0f}" y="{_Y[1] * _PIXELS + 18:.0f}" {_TICK}>{x}</text>')
-    legend = [f'<rect x="0" y="{height:.0f}" width="{width:.0f}" height="{_LEGEND}" fill="#fff"/>']
-    for line in _scene(angle, ratio):
+    legend = [f'<rect x="0" y="{height:.0f}" width="{width:.0f}" height="{legend_height}" fill="#fff"/>']
+    for line in lines:
         dash = f' stroke-dasharray="{" ".join(map(str, line.dash))}"' if line.dash else ""
         stroke = f'stroke="{line.colour}" stroke-width="{line.width}"{dash}'
         if line.label_at is not None:
@@ -266,13 +266,12 @@ def _svg(angle: float, ratio: float) -> str:
             parts.append(f'<polygon points="{path(_head(line.points))}" fill="{line.colour}"/>')
             parts.append(f'<text x="{x}" y="{y}" dy="5" {_LABEL}>{line.label}</text>')
         else:
-            y = height + 10 + 10 * len(legend)
+            y = height + 10 + _LEGEND_LINE / 2 * len(legend)
             parts.append(f'<polyline points="{path(line.points)}" {stroke} fill="none"/>')
             legend.append(f'<line x1="8" x2="48" y1="{y - 5:.0f}" y2="{y - 5:.0f}" {stroke}/>')
             legend.append(f'<text x="56" y="{y:.0f}">{html.escape(line.label)}</text>')
     return (
-        f'<svg role="img" aria-label="{html.escape(in_words(angle, ratio))}" '
-        f'viewBox="0 0 {width:.0f} {height + _LEGEND:.0f}" '
+        f'<svg role="img" aria-label="{html.escape(words)}" viewBox="0 0 {width:.0f} {height + legend_height:.0f}" '
         f'width="{width:.0f}" style="max-width: 100%; background: #fff; border: 1px solid #ccc" '
         f'font-family="sans-serif" font-size="14" fill="#111">{"".join(parts + legend)}</svg>'
     )

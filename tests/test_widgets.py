@@ -67,7 +67,7 @@ def test_moving_a_slider_changes_picture_and_numbers_within_100_ms() -> None:
 @pytest.mark.parametrize("ratio", [0.0, 0.05, 3.0])
 @pytest.mark.parametrize("angle", [0, 90, 180])
 def test_every_corner_can_be_drawn(angle: float, ratio: float) -> None:
-    assert "nan" not in widgets._svg(angle, ratio).lower()
+    assert "nan" not in widgets.svg(widgets._scene(angle, ratio), "").lower()
     vector_explorer(angle, ratio).plot()
 
 

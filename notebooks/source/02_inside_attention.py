@@ -501,8 +501,8 @@ check.l02_dead(my_answer)
 
 # %% [markdown]
 # We try it on the small BERT, with random sentences and a made-up question: do more than two of the first twelve words of the vocabulary
-# occur? All three biases and the head are trained, for 200 steps, each time from the same start. The loop is five
-# lines. (About ten seconds in all.)
+# occur? All three biases and the head are trained, for 200 steps, from the same start. The loop is five
+# lines. (Ten seconds.) We took an initial spread of 0.2 after seeing that at the usual 0.02 the effect is weak.
 
 # %%
 from transformers import BertForSequenceClassification

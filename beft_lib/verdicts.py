@@ -1,0 +1,125 @@
+"""What measured rulers come to, for a picture or a sentence: rows of results files in, tidy tables and words out.
+
+Nothing is run here; the statistics are those of ``comparing.py``, whose *cell* is one task with one seed on one model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .architectures import TERMS
+from .comparing import ALWAYS, TIED, Cell, Row, _pick, agreement, cells, notes
+from .errors import DataError
+from .experiments import read_rows
+from .metrics import interval
+from .places import data_folder
+from .rulers import RULERS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHOWN = ("importance", "magnitude", "Fisher, warm head")  # the three of lesson 04
+MEASURE = "python -m beft_lib rulers --model minilm --data mini --out data/results/rulers_minilm.json"
+
+
+def shipped(pattern: str = "rulers*.json") -> list[dict[str, Any]]:
+    """The rows of every results file of this name that ships; [] while no task has been measured whole."""
+    rows = [row for path in sorted((data_folder() / "results").glob(pattern)) for row in read_rows(path)]
+    try:
+        return rows if cells(rows) else []
+    except DataError:
+        return []
+
+
+def points(rows: Iterable[Row], rulers: Sequence[str] = SHOWN) -> pd.DataFrame:
+    """Score against performance, one line for each ruler, model, task and term.
+
+    ``share`` is the term's part of the ruler's three scores, which makes rulers and tasks comparable; ``gain`` the
+    performance of that term tuned alone, above head only. Means over seeds, with half their 95 % intervals.
+    """
+    import pandas as pd
+
+    lines = []
+    for (model, task), every in _grouped(cells(rows)).items():
+        for ruler in (name for name in rulers if all(name in cell.rulers for cell in every)):
+            for term in TERMS:
+                share = np.array([_share(cell, ruler, term) for cell in every])
+                gain = np.array([cell.scores[term] - cell.scores["head"] for cell in every])
+                line = {"ruler": ruler, "model": model, "task": task, "term": term, "seeds": len(every)}
+                spread = {"± share": interval(share), "± gain": interval(gain)}
+                lines.append({**line, "share": share.mean(), "gain": gain.mean(), **spread})
+    return pd.DataFrame(lines)
+
+
+def lost(rows: Iterable[Row]) -> pd.DataFrame:
+    """Performance given away by each ruler's pick, mean over seeds: model and task by ruler, in the metric's unit."""
+    import pandas as pd
+
+    lines = {}
+    for (model, task), every in _grouped(cells(rows)).items():
+        picks = {name: [_pick(c, name) for c in every] for name in RULERS if all(name in c.rulers for c in every)}
+        picks |= {f"{ALWAYS}{term}": [term] * len(every) for term in ("value", "query")}
+        lines[f"{model}, {task}"] = {
+            name: np.mean([cell.loss(term) for cell, term in zip(every, terms, strict=True)])
+            for name, terms in picks.items()
+        }
+    return pd.DataFrame.from_dict(lines, orient="index").rename_axis("performance lost")
+
+
+def told(rows: Iterable[Row]) -> list[str]:
+    """What the tables say, in sentences: who is right how often, against whom, where the rulers agree, what is dead."""
+    rows = list(rows)
+    found = cells(rows)
+    table, n = agreement(rows).set_index("ruler"), len(found)
+    groups = _grouped(found)
+    models, tasks = (dict.fromkeys(key[i] for key in groups) for i in (0, 1))
+    best = {term: sum(term in cell.best for cell in found) for term in TERMS}
+    rulers = table.loc[[name for name in RULERS if name in table.index]]
+    blind = table.loc[[f"{ALWAYS}{term}" for term in TERMS]]
+    right, least = _leaders(rulers["right"], "max"), _leaders(rulers["lost"], "min")
+    always, least_blind = _leaders(blind["right"], "max"), _leaders(blind["lost"], "min")
+    return [
+        f"Measured: {n} cells (a cell is one task with one seed): {', '.join(models)} on {', '.join(tasks)}.",
+        "The term that does best: "
+        + ", ".join(f"{term} in {count}" for term, count in best.items())
+        + f" of {n} (where terms tie, each counts).",
+        f"Right most often: {right}, in {rulers['right'].max() * n:.0f} of {n}. Of the rules that look at nothing, in "
+        f"hindsight, {always} is right in {blind['right'].max() * n:.0f}, and a blind draw would be in "
+        f"{table.loc['at random', 'right'] * n:.1f}.",
+        f"Least lost on average: {least} with {rulers['lost'].min():.4f}; {least_blind} loses "
+        f"{blind['lost'].min():.4f}, a blind draw {table.loc['at random', 'lost']:.4f}.",
+        _agreeing(found),
+        *notes(rows),
+    ]
+
+
+def _agreeing(found: Sequence[Cell]) -> str:
+    with_all = [cell for cell in found if set(SHOWN) <= set(cell.rulers)]
+    votes = [(cell, {_pick(cell, ruler) for ruler in SHOWN}) for cell in with_all]
+    same = [cell.best >= picks for cell, picks in votes if len(picks) == 1]
+    return (
+        f"{', '.join(SHOWN[:-1])} and {SHOWN[-1]} name the same term in {len(same)} of {len(with_all)} cells; it is "
+        f"the best one in {sum(same)} of those."
+    )
+
+
+def _leaders(scores: pd.Series, way: str) -> str:
+    """Everyone at the top, not the first of them in the table."""
+    top = scores.max() if way == "max" else scores.min()
+    names = [str(name) for name, score in scores.items() if abs(score - top) < TIED]
+    return f"all {len(names)} alike" if len(names) == len(scores) > 1 else "; ".join(names)
+
+
+def _share(cell: Cell, ruler: str, term: str) -> float:
+    scores = cell.rulers[ruler]["scores"]
+    return scores[term] / (sum(scores.values()) or 1.0)
+
+
+def _grouped(found: Iterable[Cell]) -> dict[tuple[str, str], list[Cell]]:
+    groups: dict[tuple[str, str], list[Cell]] = {}
+    for cell in found:
+        groups.setdefault((cell.model, cell.task), []).append(cell)
+    return groups

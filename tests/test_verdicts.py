@@ -1,0 +1,129 @@
+"""Measured rulers as tables, sentences and pictures: the numbers are the rows', whatever models and tasks they hold."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from beft_lib import plots_rulers, verdicts
+from beft_lib.architectures import TERMS
+from beft_lib.comparing import agreement
+from beft_lib.display import descriptions
+from beft_lib.rulers import RULERS
+from beft_lib.verdicts import SHOWN, lost, points, shipped, told
+
+
+def a_cell(model: str, task: str, seed: int, scores: dict[str, float], says: dict[str, str]) -> list[dict[str, Any]]:
+    """Rows of one cell: performance by method, and the term that each ruler puts first (with 3 of 5 shares)."""
+    rulers = {
+        name: {"scores": {t: 3.0 if t == says.get(name, "value") else 1.0 for t in TERMS}, "seconds": 5.0}
+        for name in RULERS
+    }
+    base = {"model": model, "task": task, "source": "s", "n_train": 300, "changes": {}, "scored_on": "validation",
+            "seed": seed, "metric": "accuracy", "seconds": 10.0}  # fmt: skip
+    facts = {"rulers": rulers, "key_is_dead": True, "family": "bert", "positions": "absolute"}
+    rows = {**scores, "head": scores["key"], "all_biases": scores["value"], "full": 0.9}
+    return [{**base, "method": m, "score": s, **(facts if m == "all_biases" else {})} for m, s in rows.items()]
+
+
+def measured(models: int = 2, tasks: int = 2, seeds: int = 3) -> list[dict[str, Any]]:
+    rng = np.random.default_rng(0)
+    rows = []
+    for model in range(models):
+        for task in range(tasks):
+            for seed in range(seeds):
+                key = 0.5 + 0.02 * rng.normal()
+                scores = {"query": key + 0.05 * rng.uniform(), "key": key, "value": key + 0.1 * rng.uniform()}
+                says = {"magnitude": "query", "Fisher, warm head": TERMS[2 * (seed % 2)]}
+                rows += a_cell(f"model {model}", f"task {task}", seed, scores, says)
+    return rows
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")
+
+
+def test_points_are_shares_and_gains_over_head_only():
+    rows = [*a_cell("m", "t", 0, {"query": 0.6, "key": 0.5, "value": 0.8}, {}),
+            *a_cell("m", "t", 1, {"query": 0.7, "key": 0.5, "value": 0.6}, {"importance": "query"})]  # fmt: skip
+    told_of = points(rows).set_index(["ruler", "term"])
+    assert list(told_of.index.get_level_values("ruler").unique()) == list(SHOWN)
+    assert told_of.groupby("ruler")["share"].sum().to_numpy() == pytest.approx(1)
+    assert told_of.loc[("importance", "query"), "share"] == pytest.approx((0.2 + 0.6) / 2)
+    assert told_of.loc[("magnitude", "value"), "gain"] == pytest.approx((0.3 + 0.1) / 2)
+    assert (told_of.xs("key", level="term")["gain"] == 0).all() and (told_of["seeds"] == 2).all()
+
+
+def test_lost_is_what_the_agreement_table_averages():
+    rows = measured()
+    table, means = lost(rows), agreement(rows).set_index("ruler")["lost"]
+    assert len(table) == 4 and set(RULERS) < set(table.columns)
+    for name in table:
+        assert table[name].mean() == pytest.approx(means[name])
+    assert (table["magnitude"] == table["always query"]).all() and table["magnitude"].max() > 0
+
+
+def test_the_sentences_count_what_is_there():
+    rows = [*a_cell("m", "t", 0, {"query": 0.6, "key": 0.5, "value": 0.8}, {}),
+            *a_cell("m", "t", 1, {"query": 0.7, "key": 0.5, "value": 0.6}, {"magnitude": "query"})]  # fmt: skip
+    text = "\n".join(told(rows))
+    assert "2 cells" in text and "query in 1, key in 0, value in 1 of 2" in text
+    assert "Right most often: magnitude, in 2 of 2" in text
+    assert "always query; always value is right in 1" in text  # who ties is named, not only the first
+    assert "Least lost on average: magnitude with 0.0000; always value loses 0.0500" in text
+    assert "name the same term in 1 of 2 cells; it is the best one in 1" in text
+    assert "key equals head only" in text
+
+
+def test_results_that_ship_are_read_whatever_they_are_called(monkeypatch, tmp_path):
+    monkeypatch.setattr(verdicts, "data_folder", lambda: tmp_path)
+    (tmp_path / "results").mkdir()
+    assert shipped() == []
+    rows = measured()
+    (tmp_path / "results" / "rulers_a.json").write_text(json.dumps({"rows": rows[:3]}), encoding="utf-8")
+    assert shipped() == []  # begun, but no task is whole
+    (tmp_path / "results" / "rulers_b.json").write_text(json.dumps({"rows": rows[3:]}), encoding="utf-8")
+    (tmp_path / "results" / "other.json").write_text("{}", encoding="utf-8")
+    assert shipped() == rows
+
+
+def layers(scale: float) -> pd.DataFrame:
+    table = pd.DataFrame({t: scale * np.arange(1.0, 4) * (i + 1) for i, t in enumerate(TERMS)})
+    table.index = [f"layer {i}" for i in range(3)]
+    table.loc["mean"] = table.mean()
+    return table
+
+
+PICTURES = {
+    "three rulers": lambda: plots_rulers.rulers_heatmap({"a": layers(1), "b": layers(1e-9), "nothing": layers(0)}),
+    "points": lambda: plots_rulers.score_against_performance(points(measured())),
+    "points of one cell": lambda: plots_rulers.score_against_performance(points(measured(1, 1, 1))),
+    "lost": lambda: plots_rulers.lost_heatmap(lost(measured())),
+    "lost, one cell": lambda: plots_rulers.lost_heatmap(lost(measured(1, 1, 1))),
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_every_picture_has_words_numbers_and_fits_the_page(name):
+    axes = PICTURES[name]()
+    (description,) = descriptions(axes)
+    assert len(description.alt) > 80 and "nan" not in description.alt.lower() and len(description.table)
+    assert axes.figure.get_size_inches()[0] <= 8  # 720 pixels
+    axes.figure.canvas.draw()
+
+
+def test_a_map_s_rows_and_columns_are_in_the_fixed_order_and_each_ruler_has_its_own_scale():
+    axes = plots_rulers.rulers_heatmap({"a": layers(1), "b": layers(1e-9)[list(reversed(TERMS))]})
+    left, right = axes.figure.axes[:2]
+    for ax in (left, right):
+        assert [tick.get_text() for tick in ax.get_xticklabels()] == list(TERMS)
+    assert [tick.get_text() for tick in left.get_yticklabels()] == [*(f"layer {i}" for i in range(3)), "mean"]
+    assert [t.get_text() for t in left.texts] == [t.get_text() for t in right.texts]
+    assert descriptions(axes)[0].table[("b", "value")].iloc[0] == pytest.approx(3e-9)
