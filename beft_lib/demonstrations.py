@@ -34,12 +34,14 @@ class Prompts:
 
 
 def encode_prompts(
-    task: Task, examples: Dataset, tokenizer: PreTrainedTokenizerBase, room: int, shots: int = 0, seed: int = 0
-) -> Prompts:
+    task: Task, examples: Dataset, tokenizer: PreTrainedTokenizerBase, room: int, shots: int = 0, seed: int = 0,
+    first: int = 0,
+) -> Prompts:  # fmt: skip
     """A prompt for each example, ``room`` tokens at most, with up to ``shots`` demonstrations before the question.
 
-    Each question's demonstrations are drawn anew from the training examples, by ``seed`` and its place; the last drawn
-    are left out where they do not fit. A question that does not fit by itself loses its beginning, as in MeZO.
+    Each question's demonstrations are drawn anew from the training examples, by ``seed`` and its place (``first`` for
+    the first of ``examples``); the last drawn are left out where they do not fit. A question that does not fit by
+    itself loses its beginning, as in MeZO.
     """
     assert task.prompt is not None
     if room < 2:
@@ -52,7 +54,7 @@ def encode_prompts(
     before = [0] * len(questions)
     if shots:
         shown = _Shown(task, tokenizer, shots, seed)
-        numbered = enumerate(zip(questions, encoded, strict=True))
+        numbered = enumerate(zip(questions, encoded, strict=True), start=first)
         pairs = [shown.before(text, ids, room, place) for place, (text, ids) in numbered]
         encoded, before = [ids for ids, _ in pairs], [count for _, count in pairs]
     return Prompts([_fitted(ids, room, tokenizer) for ids in encoded], room, cut, shots, float(np.mean(before)))

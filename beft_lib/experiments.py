@@ -98,7 +98,8 @@ def run_grid(
         if name not in TASKS:
             raise UnknownName("task", name, TASKS)
     sheet = _Sheet(Path(path), shard)
-    rates = len(grid.tasks) * len(grid.methods) * len(grid.rates)
+    trained = [method for method in grid.methods if method_row(method).shots is None]
+    rates = len(grid.tasks) * len(trained) * len(grid.rates)
     bar = progress_bar(len(grid) + rates, f"runs of {Path(grid.model).name}", progress)
     bar.unit = "run"
     with bar:
@@ -112,7 +113,7 @@ def run_grid(
                     if shard is not None and not shard.holds(line * len(grid.methods) + place):
                         continue
                     changes = dict(grid.changes or {})
-                    if grid.rates:
+                    if grid.rates and method in trained:
                         changes["learning_rate"] = yield from runs.choose_rate(name, method)
                     yield from runs.once(task, method, seed, changes, "validation")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -75,7 +76,7 @@ def method_row(method: str | Method) -> Method:
     """The row of a method: a key of ``METHODS``, or terms joined by +, either with ``@layers`` behind.
 
     "query+value" trains two terms, "value@top-half" one in the upper half of the layers, "value@0" in the lowest.
-    Raises UnknownName.
+    "in_context@2" asks with two demonstrations. Raises UnknownName.
     """
     if isinstance(method, Method):
         return method
@@ -91,6 +92,8 @@ def method_row(method: str | Method) -> Method:
         row = METHODS.get(name) or Method(name, f"{' and '.join(terms)} bias", terms)
     if not where or where == "all":
         return row
+    if row.shots and re.fullmatch(r"[1-9]\d*", where):
+        return replace(row, name=f"{row.name}@{where}", title=f"{row.title}, {where} shown", shots=int(where))
     if row.name in ("prefix", *ASKING):
         raise UnknownName("layers", where, ["all"], f"{row.title} knows no layers.")
     _pick(where, 99)  # a mistake is told before anything is loaded
@@ -192,14 +195,16 @@ def evaluated(
     """A finished training as a Run: the model as it is now, scored on the validation examples."""
     acting = wrapping.acting(model)
     options = {"shots": shots, "seed": seed} if shots else {}
+    begun = time.perf_counter()
     metrics = evaluate_model(acting, task, load_tokenizer(model), recipe.max_length, **options)
+    scoring = time.perf_counter() - begun
     source = getattr(getattr(model, "beft_source", None), "name", "")
     trained = {name: p for name, p in acting.named_parameters() if p.requires_grad}
     size = stored_bytes(trained) if counts.method + counts.head else 0  # 0: only asked
     return Run(
         method, task.name, seed, task.metric, metrics, counts, done.steps, done.seconds, done.peak_memory, recipe,
         source, task.source, len(task.train), task.label_names, done.losses, model, getattr(model, "beft_token", None),
-        size, done.pieces, done.kept_layers,
+        size, done.pieces, done.kept_layers, scoring, len(task.validation),
     )  # fmt: skip
 
 

@@ -51,6 +51,8 @@ LOOKS: dict[str, Look] = {
     "random_uniform": Look("#E69F00", "v", ":", "oo"),
     "lora": Look("#5E3C99", "h", "--", "\\|"),
     "prefix": Look("#1B7837", "<", "-.", "/o"),
+    "in_context": Look("#882255", ">", "--", "|"),
+    "zero_shot": Look("#888888", "p", ":", "-"),
 }
 OTHER = Look("#666666", "o", "-", "")
 

@@ -39,6 +39,7 @@ class Run:
         file_bytes: what was trained, head included, as one safetensors file.
         pieces: in how many parts a batch was computed, more than 1 where it did not fit the memory in one.
         kept_layers: how many layers were computed once an example and then kept, without dropout (see ``halfway``).
+        scoring_seconds: of all validation examples, ``n_validation``: demonstrations cost at every question.
         model: the live model: it holds this run only until it is prepared for another one, which ``current`` tells.
     """
 
@@ -62,6 +63,8 @@ class Run:
     file_bytes: int = 0
     pieces: int = 1
     kept_layers: int = 0
+    scoring_seconds: float = 0.0
+    n_validation: int = 0
 
     @property
     def score(self) -> float:
@@ -85,6 +88,7 @@ class Run:
             **{f"parameters_{name}": value for name, value in asdict(self.counts).items()},
             "steps": self.steps,
             "seconds": self.seconds,
+            "scoring_seconds": self.scoring_seconds,
             "peak_memory": self.peak_memory,
             "file_bytes": self.file_bytes,
             "pieces": self.pieces,
@@ -93,6 +97,7 @@ class Run:
             "model": self.source,
             "source": self.data,
             "n_train": self.n_train,
+            "n_validation": self.n_validation,
         }
 
     def __str__(self) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from datasets import Dataset, load_dataset
 
 from . import runtime
-from .errors import DataError, UnknownName
+from .errors import DataError, ModelError, UnknownName
 from .prompts import PROMPTS, Prompt
 from .reading import Row, find_split, read_rows
 
@@ -177,7 +177,7 @@ def load_task(
     sizes = {**row.sizes, "low": prompt.n_train} if prompt else row.sizes
     if size not in sizes:
         raise UnknownName(f"size for {name}", size, sizes)
-    source = runtime.choose_profile().profile.data if data is None else str(data)
+    source = _source(name, prompt is not None) if data is None else str(data)
     if source == "hub":
         train, validation, where = (*_from_hub(row), f"the hub ({row.hub}, {row.subset})")
     else:
@@ -198,6 +198,20 @@ def load_task(
         seed,
         prompt,
     )
+
+
+def _source(name: str, asked: bool) -> str:
+    """The profile's data. What is asked in words follows the language model that is to be had: a pocket one knows the
+    pocket world alone; to any other, what ships in natural English, or the hub's where nothing does.
+    """
+    data = runtime.choose_profile().profile.data
+    if not asked:
+        return data
+    try:
+        pocket = runtime.find_model("opt").name.startswith("pocket")
+    except ModelError:  # loading the model will say how to get one
+        pocket = True
+    return "pocket" if pocket else data if (runtime.data_folder() / data / name).is_dir() else "hub"
 
 
 def _prompt(row: TaskRow, prompted: bool | None) -> Prompt | None:

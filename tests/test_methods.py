@@ -155,10 +155,19 @@ def test_names():
     assert method_row("value+query").terms == ("query", "value") and method_row("value+query").name == "query+value"
     assert method_row("key+value+query") is METHODS["qkv"] and method_row("value@all") is METHODS["value"]
     assert method_row("value@top-half").name == "value@top-half"
+    assert (method_row("in_context@2").name, method_row("in_context@2").shots) == ("in_context@2", 2)
     for wrong in ("valu", "value+key+q", "query+query", "", "head+value"):
         with pytest.raises(UnknownName, match="method"):
             method_row(wrong)
-    for wrong in ("value@", "value@top", "value@topp-half", "prefix@top-half", "value@-1"):
+    for wrong in (
+        "value@",
+        "value@top",
+        "value@topp-half",
+        "prefix@top-half",
+        "value@-1",
+        "in_context@0",
+        "zero_shot@2",
+    ):
         if wrong != "value@":
             with pytest.raises(UnknownName, match="layers"):
                 method_row(wrong)

@@ -387,6 +387,17 @@ def test_a_grid_of_prompted_tasks_is_kept_apart_from_classifiers(folder, tmp_pat
     assert set(summary(rows)["method"]) == {"zero_shot", "value"}
 
 
+def test_what_trains_nothing_tries_no_learning_rates(folder, tmp_path):
+    grid = Grid(str(folder), ["rte"], ["zero_shot", "in_context@2", "value"], data="pocket", n_train=16, prompted=True,
+                changes={"epochs": 1}, rates=(1e-3, 1e-2))  # fmt: skip
+    rows = list(run_grid(grid, tmp_path / "rows.json", progress=False))
+    tried = [row["method"] for row in rows if row["scored_on"] != "validation"]
+    assert tried == ["value", "value"] and len(rows) == 5
+    shown = next(row for row in rows if row["method"] == "in_context@2")
+    assert shown["metric_demonstrations"] == 2 and "learning_rate" not in shown["changes"]
+    assert shown["seconds"] == 0 < shown["scoring_seconds"] and shown["n_validation"] == 500
+
+
 def test_the_hub_s_name_finds_the_model_fetched_before(folder, monkeypatch, tmp_path):
     """A tiny stand-in in a hub cache, under the paper's name: the same two lines as in the lesson."""
     for name in ("facebook--opt-1.3b", "google-bert--bert-base-cased"):  # without its encoder a profile is not picked

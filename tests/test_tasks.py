@@ -13,7 +13,7 @@ from datasets import Dataset, DatasetDict
 
 from beft_lib import runtime, tasks
 from beft_lib.answers import ANSWER_METRICS
-from beft_lib.errors import DataError, UnknownName
+from beft_lib.errors import DataError, ModelError, UnknownName
 from beft_lib.metrics import METRICS
 from beft_lib.tasks import SHIPPED, TASKS, TaskRow, load_task
 
@@ -148,6 +148,27 @@ def test_the_profile_decides_where_from_unless_told(monkeypatch):
     monkeypatch.setattr(runtime, "choose_profile", lambda: choice)
     assert choice.profile.data == "mini"
     assert load_task("sst2", n_train=4).source == "mini (shipped)"
+
+
+@pytest.mark.parametrize(
+    "decoder, source",
+    [("pocket-opt", "pocket"), ("", "pocket"), ("facebook/opt-125m", "mini")],
+)
+def test_what_is_asked_in_words_comes_from_the_world_of_the_model(decoder, source, monkeypatch):
+    def find_model(role):
+        if not decoder:
+            raise ModelError("none here")
+        return runtime.ModelSource(decoder, "", None, "hub", "")
+
+    monkeypatch.setattr(runtime, "choose_profile", lambda: runtime.Choice(runtime.PROFILES["laptop"], "a test"))
+    monkeypatch.setattr(runtime, "find_model", find_model)
+    assert load_task("sst2", n_train=4, prompted=True).source == f"{source} (shipped)"
+    assert load_task("sst2", n_train=4).source == "mini (shipped)"
+    if source == "pocket":
+        assert load_task("squad", n_train=4).source == "pocket (shipped)"
+    else:  # mini has no squad
+        with pytest.raises(DataError, match="squad could not be had from the hub"):
+            load_task("squad", n_train=4)
 
 
 def test_a_task_that_does_not_ship_says_so():
