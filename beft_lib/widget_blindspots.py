@@ -126,7 +126,11 @@ class BlindSpots(Touchable):
             )
             for value, (low, high), which in zip(self.moves.post, _SPAN, ("first", "second"), strict=True)
         )  # fmt: skip
-        ruler = ipywidgets.Dropdown(options=RULERS, value=self.moves.ruler, description="The twin has the same", **wide)
+        # Buttons, not a list: in JupyterLab a list did not answer the arrow keys, which its notebooks use themselves.
+        ruler = ipywidgets.ToggleButtons(
+            options=RULERS, value=self.moves.ruler, description="The twin has the same",
+            style={"description_width": "190px", "button_width": "100px"},
+        )  # fmt: skip
         walk = ipywidgets.IntSlider(value=round(self.moves.walk), description="Twin, percent around", **wide)
         picture, table = ipywidgets.HTML(), ipywidgets.HTML()
 

@@ -35,7 +35,7 @@ FLAGS = (
 ).split()
 SETTINGS = {"@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"}}  # every output is in the page
 TOKEN = "for-this-test-only"
-WIDGETS = {"01": "vector_explorer", "02": "attention_explorer"}
+WIDGETS = {"01": "vector_explorer", "02": "attention_explorer", "04": "blind_spots"}
 
 
 def wait(what: str, answer: Callable[[], Any], seconds: float = 90) -> Any:
@@ -53,12 +53,13 @@ def wait(what: str, answer: Callable[[], Any], seconds: float = 90) -> Any:
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """JupyterLab on a folder with the lessons up to their widgets, as lesson01.ipynb and so on; its address."""
+    """JupyterLab on a folder with the lessons' imports and widgets, as lesson01.ipynb and so on; its address."""
     folder = tmp_path_factory.mktemp("lab")
     for number, widget in WIDGETS.items():
         notebook = authoring.build(authoring.sources()[number], "student")
-        last = next(i for i, cell in enumerate(notebook.cells) if cell.source.startswith(f"{widget}("))
-        notebook.cells = notebook.cells[: last + 1]
+        code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+        (shown,) = [cell for cell in code if cell.source.startswith(f"{widget}(")]
+        notebook.cells = [*code[:2], shown]  # what comes between may train
         nbformat.write(notebook, folder / f"lesson{number}.ipynb")
     for name, content in SETTINGS.items():
         path = folder / "settings" / f"{name}.jupyterlab-settings"
@@ -171,4 +172,22 @@ def test_the_attention_explorer_answers_the_keyboard(lab: str, browser: Any, tmp
     browser.find_element(By.CSS_SELECTOR, ".jupyter-button.widget-button").send_keys(Keys.ENTER)
     wait("the biases at zero", lambda: "b_q (0, 0), b_k (0, 0)" in told(browser), 10)
     browser.save_screenshot(str(tmp_path / "attention.png"))
+    assert_console_is_clean(browser)
+
+
+def test_the_blind_spot_map_answers_the_keyboard(lab: str, browser: Any, tmp_path: Path) -> None:
+    open_and_run(lab, browser, "04")
+    sliders = handles(browser, 3)
+    wait("the picture", lambda: "Your move takes it to (1.60, 1.20)" in told(browser))
+    words = [label.text for label in browser.find_elements(By.CSS_SELECTOR, ".widget-slider .widget-label")]
+    assert words == ["Post, first number", "Post, second number", "Twin, percent around"]
+    assert numbers(browser).count("the same") == 1
+    sliders[0].send_keys(Keys.ARROW_RIGHT)
+    wait("the move to follow the key", lambda: "takes it to (1.65, 1.20)" in told(browser), 30)
+    browser.find_elements(By.CSS_SELECTOR, ".widget-toggle-buttons button")[1].send_keys(Keys.ENTER)
+    wait("the other ruler", lambda: "which has the same magnitude" in told(browser), 30)
+    browser.execute_script("arguments[0].focus()", sliders[2])
+    sliders[2].send_keys(Keys.HOME)  # at the start of its way the twin is the move itself
+    wait("the twin to follow the key", lambda: numbers(browser).count("the same") == 3, 30)
+    browser.save_screenshot(str(tmp_path / "blindspots.png"))
     assert_console_is_clean(browser)
