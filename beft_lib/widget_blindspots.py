@@ -7,6 +7,7 @@ that ruler's number stays as it is, and the others change.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -65,6 +66,7 @@ def level_set(ruler: str, post: np.ndarray) -> np.ndarray:
     return PRE + np.abs(move).sum() * circle / np.abs(circle).sum(-1, keepdims=True)
 
 
+@lru_cache(maxsize=8)
 def twin(moves: Moves) -> np.ndarray:
     """(2,): where the twin stands, ``walk`` percent of the way around the part of the curve that is on the map."""
     curve = level_set(moves.ruler, moves.post)
