@@ -13,14 +13,26 @@ if TYPE_CHECKING:
     from .architectures import FAMILIES, TERMS, live_key, register_family
     from .biases import add_biases, find_biases, install, remove, reset, shifted, snapshot
     from .effects import loss_without, output_change, task_batches
-    from .errors import AdapterError, BeftError, DataError, ModelError, ScoreError, TrainingError, UnknownName
+    from .errors import (
+        AdapterError,
+        BeftError,
+        DataError,
+        DataWarning,
+        ModelError,
+        ScoreError,
+        TrainingError,
+        UnknownName,
+    )
     from .fisher import fisher_information
     from .folding import fold
     from .layouts import Concatenated, Family, PerHead, Separate
     from .lesson import start
     from .methods import METHODS, Method, fine_tune, restore
     from .models import load_model, load_tokenizer
+    from .own_data import own_task
+    from .own_tuning import tune_own
     from .planning import describe_machine, estimate_memory, memory_plan
+    from .predicting import predict
     from .probing import probe
     from .prompting import ask, complete, score_answers
     from .prompts import PROMPTS
@@ -52,6 +64,7 @@ _MODULE_OF = {
     "AdapterError": "errors",
     "BeftError": "errors",
     "DataError": "errors",
+    "DataWarning": "errors",
     "ModelError": "errors",
     "ScoreError": "errors",
     "TrainingError": "errors",
@@ -69,9 +82,12 @@ _MODULE_OF = {
     "restore": "methods",
     "load_model": "models",
     "load_tokenizer": "models",
+    "own_task": "own_data",
+    "tune_own": "own_tuning",
     "describe_machine": "planning",
     "estimate_memory": "planning",
     "memory_plan": "planning",
+    "predict": "predicting",
     "probe": "probing",
     "ask": "prompting",
     "complete": "prompting",
@@ -96,6 +112,7 @@ __all__ = [
     "BeftError",
     "Concatenated",
     "DataError",
+    "DataWarning",
     "Family",
     "Method",
     "ModelError",
@@ -128,6 +145,8 @@ __all__ = [
     "memory_plan",
     "merge_adapter",
     "output_change",
+    "own_task",
+    "predict",
     "probe",
     "rank_terms",
     "register_family",
@@ -140,6 +159,7 @@ __all__ = [
     "snapshot",
     "start",
     "task_batches",
+    "tune_own",
     "use_adapter",
 ]
 

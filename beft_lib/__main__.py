@@ -48,6 +48,8 @@ VERBS: dict[str, Verb] = {
              sets_up=False),
         Verb("select", "score the bias terms on a task and choose one", "commands_science", "add_select", "run_select"),
         Verb("tune", "fine-tune by one method and save the adapter", "commands_science", "add_tune", "run_tune"),
+        Verb("own", "your own file: choose a bias, tune it, compare it, save the adapter",
+             "commands_own", "add_own", "run_own"),
         Verb("measure", "measure methods on tasks into data/results", "commands_science", "add_measure", "run_measure"),
         Verb("rulers", "measure each bias term alone, and what every ruler would have picked",
              "commands_rulers", "add_rulers", "run_rulers"),

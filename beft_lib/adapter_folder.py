@@ -87,7 +87,7 @@ def write_folder(folder: str | Path, files: Mapping[str, bytes]) -> Path:
     Only an adapter (or an empty folder) is replaced; AdapterError for anything else.
     """
     folder = Path(os.path.abspath(folder))  # noqa: PTH100 – Path.resolve would follow a link at the end
-    _check_replaceable(folder)
+    check_replaceable(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     _sweep(folder)
     new = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".part"))
@@ -151,7 +151,8 @@ def _present(folder: Path) -> Path:
     )
 
 
-def _check_replaceable(folder: Path) -> None:
+def check_replaceable(folder: Path) -> None:
+    """Whether an adapter may be written there. Raises AdapterError, best asked before hours of training."""
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise AdapterError(
             f"{folder} is {'a link' if folder.is_symlink() else 'a file'}; expected a folder to write or replace."

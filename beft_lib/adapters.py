@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from .methods import Run
 
 _PEFT_KINDS = (("ForSequenceClassification", "SEQ_CLS"), ("ForCausalLM", "CAUSAL_LM"))
-_TOLD = ("method", "terms", "task", "labels", "data", "seed", "metric", "metrics", "recipe")
+_TOLD = ("method", "terms", "task", "labels", "wording", "data", "seed", "metric", "metrics", "recipe")
 
 
 def save_adapter(run: Run, folder: str | Path) -> Path:
@@ -166,6 +166,7 @@ def _facts(run: Run) -> dict[str, Any]:
         "layers": sorted(moved),
         "task": run.task,
         "labels": list(run.labels),
+        "wording": run.wording,
         "data": {"source": Path(data).name if is_path(data) else data, "n_train": run.n_train},
         "seed": run.seed,
         "metric": run.metric,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
+from typing import Any
 
 import numpy as np
 from datasets import Dataset
@@ -16,16 +18,36 @@ from transformers import (
 )
 
 from . import runtime
+from .errors import DataWarning
 from .metrics import TaskMetric
+from .models import context_of
 from .tasks import Task
 
 
 def encode(task: Task, examples: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int = 128) -> Dataset:
-    """Token ids and labels, unpadded: padding is the batch's business."""
+    """Token ids and labels, unpadded: padding is the batch's business. Warns of texts that do not fit."""
     texts = [task.texts(example) for example in examples]  # type: ignore[arg-type]
-    encoded = tokenizer(*map(list, zip(*texts, strict=True)), truncation=True, max_length=max_length)  # type: ignore[arg-type]
+    columns = [list(column) for column in zip(*texts, strict=True)]
+    encoded: Any = tokenizer(*columns, truncation=True, max_length=max_length)  # type: ignore[arg-type]
+    _tell(columns, encoded["input_ids"], tokenizer, max_length, task.name)
     kind = float if task.row.regression else int
     return Dataset.from_dict({**encoded, "labels": [kind(label) for label in examples["label"]]})
+
+
+def _tell(columns: list[list[str]], ids: Any, tokenizer: PreTrainedTokenizerBase, limit: int, name: str) -> None:
+    """Warn of texts that were cut: only those that fill the limit are counted anew."""
+    full = [number for number, row in enumerate(ids) if len(row) >= limit]
+    if not full:
+        return
+    whole: Any = tokenizer(*([column[number] for number in full] for column in columns), verbose=False)  # type: ignore[arg-type]
+    lengths = [len(row) for row in whole["input_ids"]]
+    if cut := sum(length > limit for length in lengths):
+        warnings.warn(
+            f"{name}: {cut} of {len(ids)} texts are longer than {limit} tokens (the longest has {max(lengths)}); their "
+            f"ends were cut off. {limit} is the recipe's max_length or, where that is less, all that this model reads.",
+            DataWarning,
+            stacklevel=4,
+        )
 
 
 def collator(task: Task, tokenizer: PreTrainedTokenizerBase, pad_to: int | None) -> DataCollatorWithPadding:
@@ -47,7 +69,8 @@ def predict(
     max_length: int = 128,
 ) -> tuple[np.ndarray, np.ndarray]:
     """(logits (N, classes), labels (N,)) over the validation examples, or those given, in their order."""
-    encoded = encode(task, task.validation if examples is None else examples, tokenizer, max_length)
+    limit = context_of(model, tokenizer, max_length)
+    encoded = encode(task, task.validation if examples is None else examples, tokenizer, limit)
     # Batches of like length need little padding: sort, then put the answers back in order.
     order = np.argsort([len(ids) for ids in encoded["input_ids"]], kind="stable")
     with tempfile.TemporaryDirectory(prefix="beft-") as scratch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,13 +61,18 @@ def encode_prompts(
     return Prompts([_fitted(ids, room, tokenizer) for ids in encoded], room, cut, shots, float(np.mean(before)))
 
 
-def candidate_ids(task: Task, tokenizer: PreTrainedTokenizerBase) -> list[Ids]:
-    """The answers of a choice as tokens. Raises DataError where two are the same to this tokenizer."""
+def candidate_ids(
+    task: Task, tokenizer: PreTrainedTokenizerBase, example: Mapping[str, Any] | None = None
+) -> list[Ids]:
+    """The answers of a choice as tokens, those of one example where each has its own. Raises DataError where two are
+    the same to this tokenizer.
+    """
     assert task.prompt is not None
-    found = [answer_ids(answer, tokenizer) for answer in task.prompt.answers]
+    answers = task.prompt.candidates(example or {})
+    found = [answer_ids(answer, tokenizer) for answer in answers]
     for number, ids in enumerate(found):
         if ids in found[:number]:
-            one, two = task.prompt.answers[found.index(ids)], task.prompt.answers[number]
+            one, two = answers[found.index(ids)], answers[number]
             raise DataError(
                 f"{task.name}: the answers {one!r} and {two!r} are the same tokens {ids} to this tokenizer, so that no "
                 "score can tell them apart. Use other words."

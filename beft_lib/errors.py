@@ -34,6 +34,10 @@ class DataError(BeftError, ValueError):
     """A data file or a data set that cannot be used as it is."""
 
 
+class DataWarning(UserWarning):
+    """Data that can be used, with something to know about it."""
+
+
 class ModelError(BeftError, ValueError):
     """A model that cannot be found, loaded or taken apart."""
 

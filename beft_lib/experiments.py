@@ -55,6 +55,7 @@ class Grid:
     """What to run: every method on every task with every seed, on one model, loaded once a task and reset between runs.
 
     Attributes:
+        tasks: names, or tasks of one's own (``own_task``), whose examples are then the same for every seed.
         changes: of the recipe: ``{"epochs": 2}``.
         rates: learning rates to choose from for each task and method, on a held-out part of *train* (validation is
             never looked at); () takes the recipe's. ``rate_seed`` draws the examples and the part held out.
@@ -64,7 +65,7 @@ class Grid:
     """
 
     model: str | Path
-    tasks: Sequence[str]
+    tasks: Sequence[str | Task]
     methods: Sequence[str]
     seeds: Sequence[int] = (0,)
     data: str | Path | None = None
@@ -80,7 +81,9 @@ class Grid:
         """Runs that end in a score on validation; those that choose a rate come on top."""
         return len(self.tasks) * len(self.methods) * len(self.seeds)
 
-    def task(self, name: str, seed: int) -> Task:
+    def task(self, name: str | Task, seed: int) -> Task:
+        if isinstance(name, Task):
+            return name
         return load_task(name, self.data, n_train=self.n_train, seed=seed, prompted=self.prompted)
 
 
@@ -95,7 +98,7 @@ def run_grid(
     for method in grid.methods:
         method_row(method)
     for name in grid.tasks:
-        if name not in TASKS:
+        if not isinstance(name, Task) and name not in TASKS:
             raise UnknownName("task", name, TASKS)
     sheet = _Sheet(Path(path), shard)
     trained = [method for method in grid.methods if method_row(method).shots is None]
@@ -169,7 +172,7 @@ class _Runs:
         yield row
         return row
 
-    def choose_rate(self, name: str, method: str) -> Generator[dict[str, Any], None, float]:
+    def choose_rate(self, name: str | Task, method: str) -> Generator[dict[str, Any], None, float]:
         """The rate of the best score on the part held out of train; the smallest among equals. Once a method."""
         if method in self.rates:
             return self.rates[method]

@@ -204,7 +204,7 @@ def evaluated(
     return Run(
         method, task.name, seed, task.metric, metrics, counts, done.steps, done.seconds, done.peak_memory, recipe,
         source, task.source, len(task.train), task.label_names, done.losses, model, getattr(model, "beft_token", None),
-        size, done.pieces, done.kept_layers, scoring, len(task.validation),
+        size, done.pieces, done.kept_layers, scoring, len(task.validation), task.wording,
     )  # fmt: skip
 
 

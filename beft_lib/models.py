@@ -99,7 +99,7 @@ def _load_language_model(source: runtime.ModelSource, task: Task, wanted: dict[s
     if config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
         raise ModelError(
             f"{source.name} ({config.model_type}) fills gaps and does not write on, so it cannot be asked {task.name} "
-            "in words. Use a decoder (opt), or load_task without prompted=True."
+            "in words. Use a decoder (opt); fixed labels can be had by a classifier, without prompted=True, instead."
         )
     loaded: Any = AutoModelForCausalLM.from_pretrained(source.path, **wanted)
     model, info = loaded

@@ -22,6 +22,7 @@ from transformers import PreTrainedTokenizerBase
 from . import runtime
 from .answers import measure_answers
 from .demonstrations import Ids, Prompts, answer_ids, candidate_ids, encode_prompts, padding_id
+from .errors import DataWarning
 from .metrics import TaskMetric
 from .models import context_of, load_tokenizer
 from .tasks import Task
@@ -64,9 +65,10 @@ def ask(
     examples = task.validation if examples is None else examples
     length = context_of(model, tokenizer, max_length or task.prompt.max_length)
     if task.prompt.answers:
-        candidates = candidate_ids(task, tokenizer)
-        prompts = encode_prompts(task, examples, tokenizer, length - max(map(len, candidates)), shots, seed)
-        scores = score(model, prompts.ids, candidates, padding_id(tokenizer))
+        each, pad = _candidates(task, examples, tokenizer), padding_id(tokenizer)
+        prompts = encode_prompts(task, examples, tokenizer, length - _longest(each), shots, seed)
+        ids = prompts.ids
+        scores = score_each(model, ids, each, pad) if task.prompt.varies else score(model, ids, each[0], pad)
         return Answers(scores.argmax(1).tolist(), scores, prompts)
     prompts = encode_prompts(task, examples, tokenizer, length - task.prompt.max_new, shots, seed)
     said = generate(model, prompts.ids, tokenizer, task.prompt.stop, task.prompt.max_new)
@@ -94,11 +96,23 @@ def score(model: nn.Module, prompts: Sequence[Ids], answers: Sequence[Ids], pad:
     ``share``: each prompt is read once and its keys and values serve every answer; else every pair is read anew.
     The result is the same to rounding.
     """
+    if not share or _has_prefix(model):
+        return score_each(model, prompts, [answers] * len(prompts), pad)
     found = np.empty((len(prompts), len(answers)))
-    score_batch = _score_shared if share and not _has_prefix(model) else _score_pairs
     with _answering(model) as where:
         for batch in _batches(prompts, len(answers)):
-            found[batch] = score_batch(model, [prompts[i] for i in batch], answers, pad, where)
+            found[batch] = _score_shared(model, [prompts[i] for i in batch], answers, pad, where)
+    return found
+
+
+@torch.no_grad()
+def score_each(model: nn.Module, prompts: Sequence[Ids], answers: Sequence[Sequence[Ids]], pad: int) -> np.ndarray:
+    """(N, C) as ``score``, but every prompt has C answers of its own: ``answers[i]`` after ``prompts[i]``."""
+    found = np.empty((len(prompts), len(answers[0])))
+    with _answering(model) as where:
+        for batch in _batches(prompts, len(answers[0]), _longest(answers)):
+            pairs = [(prompts[i], answer) for i in batch for answer in answers[i]]
+            found[batch] = _score_pairs(model, pairs, pad, where).reshape(len(batch), -1)
     return found
 
 
@@ -128,12 +142,12 @@ def generate(
 def encode(task: Task, examples: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Dataset:
     """Rows of prompt and answer for each example, the right answer first, then the others; labels on answers alone."""
     assert task.prompt is not None
-    candidates = candidate_ids(task, tokenizer) if task.prompt.answers else []
+    each = _candidates(task, examples, tokenizer)
     right = [answer_ids(task.prompt.answer(example), tokenizer) for example in examples]  # type: ignore[arg-type]
-    prompts = encode_prompts(task, examples, tokenizer, max_length - max(map(len, [*right, *candidates])))
+    prompts = encode_prompts(task, examples, tokenizer, max_length - _longest([right, *each]))
     _tell(prompts, task)
     columns: dict[str, list[list[Ids]]] = {"input_ids": [], "labels": []}
-    for ids, answer in zip(prompts.ids, right, strict=True):
+    for ids, answer, candidates in zip(prompts.ids, right, each, strict=True):
         options = [answer, *(other for other in candidates if other != answer)]
         columns["input_ids"].append([[*ids, *option] for option in options])
         columns["labels"].append([[*[IGNORED] * len(ids), *option] for option in options])
@@ -216,16 +230,26 @@ def _score_shared(
     return (total / torch.tensor([len(answer) for answer in answers], device=where)).cpu().numpy()
 
 
-def _score_pairs(
-    model: nn.Module, prompts: list[Ids], answers: Sequence[Ids], pad: int, where: torch.device
-) -> np.ndarray:
-    pairs = [(prompt, answer) for prompt in prompts for answer in answers]
+def _candidates(task: Task, examples: Dataset, tokenizer: PreTrainedTokenizerBase) -> list[list[Ids]]:
+    """The candidates of every example as tokens; [] each where the answer is free."""
+    assert task.prompt is not None
+    if task.prompt.varies:
+        return [candidate_ids(task, tokenizer, example) for example in examples]  # type: ignore[arg-type]
+    return [candidate_ids(task, tokenizer)] * len(examples)
+
+
+def _longest(answers: Sequence[Sequence[Ids]]) -> int:
+    return max(len(answer) for some in answers for answer in some)
+
+
+def _score_pairs(model: nn.Module, pairs: Sequence[tuple[Ids, Ids]], pad: int, where: torch.device) -> np.ndarray:
+    """(pairs,) mean log-probability of each answer after its prompt, every pair a row of its own."""
     ids, mask = _padded([[*prompt, *answer] for prompt, answer in pairs], pad, where)
     labels, _ = _padded([[*[IGNORED] * len(prompt), *answer] for prompt, answer in pairs], IGNORED, where)
-    keep = max(map(len, answers)) + 1
+    keep = max(len(answer) for _, answer in pairs) + 1
     out = cast(Any, model)(input_ids=ids, attention_mask=mask, logits_to_keep=keep, **_positions(model, mask))
     logp, counted = _answer_logp(out.logits, labels)
-    return (logp.sum(1) / counted.sum(1)).view(len(prompts), len(answers)).cpu().numpy()
+    return (logp.sum(1) / counted.sum(1)).cpu().numpy()
 
 
 def _answer_logp(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -299,5 +323,6 @@ def _tell(prompts: Prompts, task: Task) -> None:
         warnings.warn(
             f"{task.name}: {prompts.cut} of {len(prompts.ids)} prompts were longer than the {prompts.room} tokens that "
             "the context leaves; their beginnings were cut off.",
+            DataWarning,
             stacklevel=3,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from string import Formatter
 from typing import Any
 
 
@@ -13,7 +14,8 @@ class Prompt:
 
     Attributes:
         template: filled from the columns of an example; the answer follows it directly.
-        answers: what may follow, in the order of the labels, blank included; empty where the answer is free text.
+        answers: what may follow, in the order of the labels, blank included; empty where the answer is free text. Each
+            is a template as well, so that an example may bring its own options (" {option1}").
         metrics: keys of ``metrics.METRICS``, or of ``answers.ANSWER_METRICS`` for free text; the first one decides.
         n_train, n_validation: examples, at most (paper: 1,000 each, cb 250).
         learning_rate, max_length, epochs, batch_size, schedule: the paper's recipe for OPT.
@@ -42,7 +44,16 @@ class Prompt:
     def answer(self, example: Mapping[str, Any]) -> str:
         """The right answer as it follows the prompt; of several free ones the first, with the stop behind it."""
         label = example["label"]
-        return self.answers[label] if self.answers else f" {label[0]}{self.stop}"
+        return self.candidates(example)[label] if self.answers else f" {label[0]}{self.stop}"
+
+    def candidates(self, example: Mapping[str, Any]) -> tuple[str, ...]:
+        """What may follow the prompt of this example, in the order of the labels."""
+        return tuple(answer.format_map(example) for answer in self.answers)
+
+    @property
+    def varies(self) -> bool:
+        """Whether every example has candidates of its own."""
+        return any(column for answer in self.answers for _, column, _, _ in Formatter().parse(answer))
 
     @property
     def recipe(self) -> dict[str, Any]:

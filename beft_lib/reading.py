@@ -13,10 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .errors import DataError
+from .errors import DataError, UnknownName
 
 SUFFIXES = (".csv", ".jsonl", ".parquet")
 _BELOW = {".csv": ", below a header with the names of the columns", ".jsonl": ", each as a JSON object", ".parquet": ""}
+
+_MARKS = {",": "comma", ";": "semicolon", "\t": "tab"}
 
 Row = tuple[int, dict[str, Any]]  # the line it stands on (from 1), then its columns
 
@@ -35,33 +37,66 @@ def find_split(folder: Path, split: str) -> Path:
     )
 
 
-def read_rows(path: Path) -> list[Row]:
-    """Every row of a file with its line (csv, jsonl) or row number (parquet). Raises DataError, never half a file."""
+def read_rows(path: Path, encoding: str | None = None) -> list[Row]:
+    """Every row of a file with its line (csv, jsonl) or row number (parquet). Raises DataError, never half a file.
+
+    ``encoding`` is that of a csv or jsonl file, None for UTF-8. Cells of a csv stand between commas, or between
+    semicolons or tabs where its header has those and no comma.
+    """
     readers = {".csv": _read_csv, ".jsonl": _read_jsonl, ".parquet": _read_parquet}
     if path.suffix not in readers:
         raise DataError(f"{path.name}: unknown kind of file {path.suffix!r}; use {', '.join(SUFFIXES)}.")
     if path.stat().st_size == 0:
         raise DataError(f"{path} is empty; it should hold one example a line{_BELOW[path.suffix]}.")
-    rows = list(readers[path.suffix](path))
+    rows = list(readers[path.suffix](path, encoding))
     if not rows:
         raise DataError(f"{path} has no examples; it should hold one a line{_BELOW[path.suffix]}.")
     return rows
 
 
-def _text(path: Path) -> str:
+def _text(path: Path, encoding: str | None) -> str:
     data = path.read_bytes()
     try:
-        return data.decode("utf-8-sig")  # Excel writes a byte order mark
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
+        return data.decode(encoding or "utf-8-sig")  # Excel writes a byte order mark
+    except LookupError:
+        raise UnknownName("encoding", encoding, ("utf-8", "cp1252", "latin-1", "utf-16")) from None
+    except UnicodeError as error:
+        start = min(getattr(error, "start", 0), len(data) - 1)
+        line, likely = data[:start].count(b"\n") + 1, _likely(data)
         raise DataError(
-            f"{path}, line {line}: not UTF-8 (byte {data[error.start]:#04x}). Save the file as UTF-8; in Excel: "
-            "'CSV UTF-8'. If it is Latin-1: Path(f).write_text(Path(f).read_text('latin-1'), 'utf-8')."
+            f"{path}, line {line}: not {encoding or 'UTF-8'} (byte {data[start]:#04x}) at place {start + 1:,} "
+            f"of the file. It looks like {likely}. Save the file as UTF-8; in Excel: 'CSV UTF-8'. Or, from Python: "
+            f"Path(f).write_text(Path(f).read_text({likely!r}), 'utf-8'). own_task, tune_own and the verb own take "
+            f"encoding={likely!r} instead."
         ) from None
 
 
-def _read_csv(path: Path) -> Iterator[Row]:
-    reader = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
+def _likely(data: bytes) -> str:
+    """The encoding of bytes that are not UTF-8: UTF-16 by its mark or its zeros, else what Western Windows writes.
+
+    A guess: any of the one-byte encodings could be meant, and only a reader can tell which of them makes words.
+    """
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return "utf-16"
+    if data.count(0) > len(data) // 4:
+        return "utf-16-le" if data[1:2] == b"\0" else "utf-16-be"
+    try:
+        data.decode("cp1252")
+        return "cp1252"
+    except UnicodeDecodeError:
+        return "latin-1"
+
+
+def _delimiter(text: str) -> str:
+    """Of a csv: a comma; or ; or tab (Excel, where a comma is in numbers) when that is what its header has."""
+    header = next((line for line in text.split("\n") if line.strip()), "")
+    return next((mark for mark in ",;\t" if mark in header), ",")
+
+
+def _read_csv(path: Path, encoding: str | None) -> Iterator[Row]:
+    text = _text(path, encoding)
+    delimiter = _delimiter(text)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
     header: list[str] = []
     line = 1  # where the row begins: a text in quotes may run over several lines, and an open quote to the end
     try:
@@ -77,7 +112,7 @@ def _read_csv(path: Path) -> Iterator[Row]:
             elif len(cells) != len(header):
                 raise DataError(
                     f"{path}, line {line}: {len(cells)} cells where the header has {len(header)} "
-                    f"({', '.join(header)}). A text with a comma in it must stand in double quotes."
+                    f"({', '.join(header)}). A text with a {_MARKS[delimiter]} in it must stand in double quotes."
                 )
             else:
                 yield line, dict(zip(header, cells, strict=True))
@@ -88,8 +123,8 @@ def _read_csv(path: Path) -> Iterator[Row]:
         ) from None
 
 
-def _read_jsonl(path: Path) -> Iterator[Row]:
-    for number, line in enumerate(_text(path).split("\n"), start=1):
+def _read_jsonl(path: Path, encoding: str | None) -> Iterator[Row]:
+    for number, line in enumerate(_text(path, encoding).split("\n"), start=1):
         if not line.strip():
             continue
         try:
@@ -101,7 +136,7 @@ def _read_jsonl(path: Path) -> Iterator[Row]:
         yield number, row
 
 
-def _read_parquet(path: Path) -> Iterator[Row]:
+def _read_parquet(path: Path, encoding: str | None) -> Iterator[Row]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 

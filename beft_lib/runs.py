@@ -40,6 +40,7 @@ class Run:
         pieces: in how many parts a batch was computed, more than 1 where it did not fit the memory in one.
         kept_layers: how many layers were computed once an example and then kept, without dropout (see ``halfway``).
         scoring_seconds: of all validation examples, ``n_validation``: demonstrations cost at every question.
+        wording: how new texts are put to the model (``Task.wording``).
         model: the live model: it holds this run only until it is prepared for another one, which ``current`` tells.
     """
 
@@ -65,6 +66,7 @@ class Run:
     kept_layers: int = 0
     scoring_seconds: float = 0.0
     n_validation: int = 0
+    wording: Mapping[str, Any] = field(repr=False, default_factory=dict)
 
     @property
     def score(self) -> float:
