@@ -77,11 +77,11 @@ def find_columns(
     options = sorted((c for c in left if OPTION.fullmatch(c.strip())), key=_in_order)
     choice = kind == "choice" or (kind is None and (len(options) > 1 or len(said) > 2))
     learnt = label or _label(left, kind, choice)
-    read = said or _texts([column for column in left if column != learnt], kind, choice)
+    read: tuple[str, ...] = said or _texts([column for column in left if column != learnt], kind, choice)
     if choice and len(read) == 1:
         read = (*read, *options)
     if learnt is None and not said and kind is None and tuple(map(_plain, read)) in ANSWERED:
-        read, learnt, kind = read[:1], read[1], "answer"
+        read, learnt, kind = read[:1], read[-1], "answer"
     rest = [column for column in left if column not in (*read, learnt)]
     if learnt is None and read and len(rest) == 1:
         learnt, rest = rest[0], []

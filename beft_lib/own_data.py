@@ -147,9 +147,10 @@ def _without_repetitions(parts: Sequence[list[Record]], name: str) -> list[Recor
             before.setdefault(record.key, record)
     unlike = [record.line for record in out if label_word(record.label) != label_word(before[record.key].label)]
     if out:
+        lines = lines_of(record.line for record in out)
         where = f"stand in {parts[1][0].path.name} as well" if len(parts) == 2 else "stand there before"
         warnings.warn(
-            f"{name}: {len(out)} examples left out ({lines_of(record.line for record in out)}), whose texts {where}"
+            f"{name}: {len(out)} of {len(parts[0])} examples left out ({lines}), whose texts {where}"
             + (f", {len(unlike)} of them with another label ({lines_of(unlike)})" if unlike else "")
             + ": a text on both sides would make the score one of memory.", DataWarning, stacklevel=3,
         )  # fmt: skip
@@ -178,8 +179,8 @@ def _split(records: list[Record], by_label: bool, seed: int) -> tuple[list[Recor
     if labels and min(Counter(labels).values()) < 2:  # an option that is right once
         labels = None
     held = max(HELD, round(SHARE * len(records)), len(set(labels or ())))
-    train, validation = train_test_split(records, test_size=held, random_state=seed, stratify=labels)
-    return train, validation
+    parts: Any = train_test_split(records, test_size=held, random_state=seed, stratify=labels)
+    return parts[0], parts[1]
 
 
 def _row(name: str, columns: Columns, kind: str, labels: tuple[str, ...], train: list[Record]) -> TaskRow:
