@@ -78,8 +78,8 @@ class Recipe:
 RECIPES: dict[str, Recipe] = {
     row.name: row
     for row in (
-        Recipe("pocket-bert", "bert", 300_000, 32, 2e-3, first=80_000, mask=0.3),
-        Recipe("pocket-roberta", "roberta", 300_000, 32, 2e-3, first=80_000, mask=0.3),
+        Recipe("pocket-bert", "bert", 180_000, 32, 1e-3, first=60_000, mask=0.3, matrix_rate=2.5e-3),
+        Recipe("pocket-roberta", "roberta", 180_000, 32, 1e-3, first=60_000, mask=0.3, matrix_rate=2.5e-3),
         Recipe("pocket-opt", "opt", 340_000, 32, 2e-3, first=60_000),
         Recipe("pocket-llama", "llama", 140_000, 32, 2e-3, first=60_000),
     )
