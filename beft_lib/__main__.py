@@ -51,6 +51,7 @@ VERBS: dict[str, Verb] = {
         Verb("own", "your own file: choose a bias, tune it, compare it, save the adapter",
              "commands_own", "add_own", "run_own"),
         Verb("measure", "measure methods on tasks into data/results", "commands_science", "add_measure", "run_measure"),
+        Verb("table", "measure lesson 05's table of methods, and print it", "commands_table", "add_table", "run_table"),
         Verb("rulers", "measure each bias term alone, and what every ruler would have picked",
              "commands_rulers", "add_rulers", "run_rulers"),
         Verb("agreement", "how often each ruler picks the best term, and at what cost",

@@ -61,6 +61,7 @@ class Grid:
             never looked at); () takes the recipe's. ``rate_seed`` draws the examples and the part held out.
         held_out: share of train that is held out for it.
         prompted: ask a language model in words (None: where the task knows no other way).
+        size: how many training examples where ``n_train`` does not say: the task's "low", "medium" or "high".
         rulers: measure every ruler as well (``beft_lib/rulers.py``), after the runs of ``MEASURED_AFTER``.
     """
 
@@ -76,6 +77,7 @@ class Grid:
     held_out: float = 0.25
     rulers: bool = False
     prompted: bool | None = None
+    size: str = "low"
 
     def __len__(self) -> int:
         """Runs that end in a score on validation; those that choose a rate come on top."""
@@ -84,7 +86,7 @@ class Grid:
     def task(self, name: str | Task, seed: int) -> Task:
         if isinstance(name, Task):
             return name
-        return load_task(name, self.data, n_train=self.n_train, seed=seed, prompted=self.prompted)
+        return load_task(name, self.data, self.size, self.n_train, seed=seed, prompted=self.prompted)
 
 
 def run_grid(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 import tiny
 from datasets import Dataset
 
-from beft_lib import lesson, load_adapter, load_model, load_task, runtime, save_adapter
+from beft_lib import authoring, lesson, load_adapter, load_model, load_task, runtime, save_adapter
 from beft_lib.errors import DataError
 from beft_lib.methods import fine_tune
 
@@ -23,17 +24,23 @@ def keep(cache: Path, kind: str, hub: str) -> Path:
     return repository / "snapshots" / "abc"
 
 
-def fill(cache: Path) -> None:
-    """What the profile colab asks of the hub for a lesson on BERT: two models and a task."""
+SINGLE = ("sst2", "cola")  # one sentence; rte has a pair
+
+
+def fill(cache: Path, *tasks: str) -> None:
+    """What the profile colab asks of the hub for a lesson on BERT: two models and some tasks (none named: rte)."""
     for role in ("bert", "roberta"):
         name = next(name for name in runtime.PROFILES["colab"].encoders if runtime.MODELS[name].family == role)
         tiny.save(keep(cache, "models", runtime.MODELS[name].hub), role)
-    glue = keep(cache, "datasets", "nyu-mll/glue") / "rte"
-    glue.mkdir(parents=True)
-    for split, n in (("train", 320), ("validation", 24)):
-        rows = [(PHRASES[i % 4], PHRASES[i // 4 % 4], int(i % 4 != i // 4 % 4), i) for i in range(n)]
-        columns = dict(zip(("sentence1", "sentence2", "label", "idx"), map(list, zip(*rows, strict=True)), strict=True))
-        Dataset.from_dict(columns).to_parquet(str(glue / f"{split}-00000-of-00001.parquet"))
+    snapshot = keep(cache, "datasets", "nyu-mll/glue")
+    for task in tasks or ("rte",):
+        (snapshot / task).mkdir(parents=True)
+        for split, n in (("train", 320), ("validation", 24)):
+            pairs = [(PHRASES[i % 4], PHRASES[i // 4 % 4], int(i % 4 != i // 4 % 4), i) for i in range(n)]
+            rows = [(f"{a} {b}", label, i) for a, b, label, i in pairs] if task in SINGLE else pairs
+            names = ("sentence", "label", "idx") if task in SINGLE else ("sentence1", "sentence2", "label", "idx")
+            columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+            Dataset.from_dict(columns).to_parquet(str(snapshot / task / f"{split}-00000-of-00001.parquet"))
 
 
 @pytest.fixture
@@ -67,6 +74,37 @@ def test_with_no_cache_and_no_hub_it_is_one_line_and_the_next_best_profile(offli
     assert "prefetch" in choice.reason and "\n" not in choice.reason
     assert choice.reason in repr(lesson.start("05"))
     assert load_task("rte").source.startswith(choice.profile.data)
+
+
+def execute(folder: Path, version: str, cells: int | None = None) -> str:
+    """Lesson 05, run in ``folder`` as a learner runs it; everything it said."""
+    nbclient = pytest.importorskip("nbclient")
+    notebook = authoring.build(authoring.sources()["05"], version)
+    code = [number for number, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
+    notebook.cells = notebook.cells[: None if cells is None else code[cells]]
+    resources = {"metadata": {"path": str(folder)}}
+    client = nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3", resources=resources)
+    client.execute(env={**os.environ, "PYTHONPATH": str(Path(authoring.__file__).parents[1])})
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    return "".join(o.get("text", "") or o.get("data", {}).get("text/plain", "") for o in outputs)
+
+
+@pytest.mark.parametrize("version", authoring.VERSIONS[-1:])
+def test_lesson_05_runs_unchanged_on_the_hub_s_models(version: str, offline: Path) -> None:
+    fill(offline / "hf", "sst2", "cola")
+    told = execute(offline, version)
+    assert "profile colab" in told and "the hub (nyu-mll/glue, sst2)" in told
+    assert "bert-base-cased" in told and "roberta-base" in told and "No weights" not in told
+    for claim in ("PEFT gives the same logits", "there and back, the same logits", "stock keys"):
+        assert f"{claim}: True" in told
+    assert told.count("Right.") == 4 and ": False" not in told.replace("key bias has hardly moved: False", "")
+
+
+def test_lesson_05_begins_on_the_next_best_profile(offline: Path) -> None:
+    told = execute(offline, "student", cells=4)
+    line = next(line for line in told.splitlines() if "cannot be had here" in line)
+    assert line.startswith("Lesson 05, profile ") and "BEFT_PROFILE=colab" in line and "prefetch" in line
+    assert "(shipped): 300 training examples" in told
 
 
 def test_models_without_data_say_how_to_get_it(offline: Path) -> None:

@@ -35,7 +35,9 @@ FLAGS = (
 ).split()
 SETTINGS = {"@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"}}  # every output is in the page
 TOKEN = "for-this-test-only"
-WIDGETS = {"01": "vector_explorer", "02": "attention_explorer", "04": "blind_spots"}
+WIDGETS = {
+    "01": "vector_explorer", "02": "attention_explorer", "04": "blind_spots", "05": "cost_calculator",
+}  # fmt: skip
 
 
 def wait(what: str, answer: Callable[[], Any], seconds: float = 90) -> Any:
@@ -190,4 +192,24 @@ def test_the_blind_spot_map_answers_the_keyboard(lab: str, browser: Any, tmp_pat
     sliders[2].send_keys(Keys.HOME)  # at the start of its way the twin is the move itself
     wait("the twin to follow the key", lambda: numbers(browser).count("the same") == 3, 30)
     browser.save_screenshot(str(tmp_path / "blindspots.png"))
+    assert_console_is_clean(browser)
+
+
+def test_the_cost_calculator_answers_the_keyboard(lab: str, browser: Any, tmp_path: Path) -> None:
+    open_and_run(lab, browser, "05")
+    sliders = handles(browser, 2)
+    wait("the picture", lambda: "of bert-base-cased, batch 16, 128 tokens" in told(browser))
+    names = ".widget-dropdown .widget-label, .widget-slider .widget-label"
+    words = [label.text for label in browser.find_elements(By.CSS_SELECTOR, names)]
+    assert words == ["Model", "Method", "Examples a step", "Tokens of each"]
+    assert "9,216 parameters (0.0085% of the model)" in numbers(browser)
+    sliders[0].send_keys(Keys.ARROW_RIGHT)
+    wait("the batch to follow the key", lambda: "batch 32" in told(browser), 10)
+    model, method = browser.find_elements(By.CSS_SELECTOR, ".widget-dropdown select")
+    method.send_keys(Keys.END)
+    wait("the method to follow the key", lambda: "Chosen: full" in told(browser), 10)
+    assert "the whole model" in numbers(browser)
+    model.send_keys(Keys.END)
+    wait("the model to follow the key", lambda: "of opt-6.7b" in told(browser), 10)
+    browser.save_screenshot(str(tmp_path / "costs.png"))
     assert_console_is_clean(browser)

@@ -1,0 +1,216 @@
+"""The table of methods: what measures it, and what its rows say. Lesson 05 shows it.
+
+A *field* is one model on one task with so many examples and one recipe: there methods are compared, seed by seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import runtime
+from .comparing import paired
+from .errors import DataError, UnknownName
+from .experiments import MISSING, Grid, read_rows
+from .metrics import interval
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Row = Mapping[str, Any]
+FILE = "bert_table.json"  # in data/results
+COMMAND = "python -m beft_lib table"
+NOT_YET = f"This part of the course's own table is not measured yet: `{COMMAND}` makes it."
+METHODS = (
+    "head", "value", "query", "key", "value@top-half", "random_uniform", "all_biases", "full", "lora", "prefix",
+)  # fmt: skip
+FIELD = ("model", "task", "source", "n_train")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the table. ``data`` None: a folder of one's own has to be given."""
+
+    title: str
+    models: tuple[str, ...]
+    data: str | None
+    tasks: tuple[str, ...]
+    sizes: tuple[str, ...] = ("low",)
+    methods: tuple[str, ...] = METHODS
+
+
+PARTS: dict[str, Part] = {
+    "mini": Part("MiniLM on the shipped English tasks", ("minilm",), "mini", ("sst2", "cola", "rte")),
+    "pocket": Part("the pocket models on their own world", ("pocket-bert", "pocket-roberta"), "pocket",
+                   ("sst2", "cola", "rte")),
+    "sizes": Part("more examples: where full overtakes", ("pocket-bert",), "pocket", ("sst2", "rte"),
+                  ("medium", "high"), ("head", "value", "all_biases", "full")),
+    "real": Part("MiniLM on the real RTE and CoLA (--data FOLDER)", ("minilm",), None, ("rte", "cola")),
+}  # fmt: skip
+
+
+def grids(
+    names: Sequence[str], seeds: Sequence[int], data: Path | None = None, rates: Sequence[float] = (),
+    methods: Sequence[str] = (), **changes: Any,
+) -> Iterator[Grid]:  # fmt: skip
+    """What is to be run, seed by seed: at any time the seeds that are done make a whole table.
+
+    Args:
+        names: keys of ``PARTS``.
+        data: the folder for the parts that need one.
+        rates: learning rates to choose from for each method, on a held-out part of train; () takes the paper's.
+        methods: these only; () for the part's.
+        changes: of the recipe.
+
+    Raises UnknownName, and DataError where a folder is missing.
+    """
+    for name in names:
+        if name not in PARTS:
+            raise UnknownName("part", name, PARTS)
+        if PARTS[name].data is None and data is None:
+            raise DataError(f"The part {name!r} ({PARTS[name].title}) needs a folder with its tasks: --data FOLDER.")
+    for seed in seeds:
+        for part in (PARTS[name] for name in names):
+            for model in part.models:
+                for size in part.sizes:
+                    yield Grid(
+                        model, part.tasks, methods or part.methods, (seed,), part.data or data, changes=changes,
+                        rates=rates, size=size,
+                    )  # fmt: skip
+
+
+def shipped(*names: str) -> list[dict[str, Any]]:
+    """The rows of results files of the course (none named: of ``FILE``); [] where they have not been measured."""
+    folder = runtime.data_folder() / "results"
+    return [row for name in names or (FILE,) for row in read_rows(folder / name)]
+
+
+def fields(rows: Iterable[Row]) -> dict[tuple[Any, ...], dict[str, dict[int, Row]]]:
+    """``{field: {method: {seed: row}}}`` of the runs that were scored on validation."""
+    found: dict[tuple[Any, ...], dict[str, dict[int, Row]]] = {}
+    for row in rows:
+        if row.get("scored_on", MISSING["scored_on"]) == "validation":
+            key = (*(row[name] for name in FIELD), _recipe(row))
+            found.setdefault(key, {}).setdefault(row["method"], {})[row["seed"]] = row
+    return found
+
+
+def compare(rows: Iterable[Row], versus: str = "head") -> pd.DataFrame:
+    """One line a field and method: mean score and half its 95 % interval, the paired difference to ``versus`` over the
+    seeds that both have (half its interval, two-sided p), seconds relative to full, and what was trained and stored.
+
+    ``p`` is of one comparison: among twenty, one is below 0.05 by chance.
+    """
+    import pandas as pd
+
+    lines = []
+    for key, methods in fields(rows).items():
+        full = _mean(methods.get("full", {}), "seconds")
+        for method, runs in methods.items():
+            first = next(iter(runs.values()))
+            scores = np.array([row["score"] for row in runs.values()])
+            test = _versus(runs, methods.get(versus, {})) if method != versus else {}
+            lines.append({
+                **dict(zip((*FIELD, "recipe"), key, strict=True)), "method": method, "metric": first["metric"],
+                "score": scores.mean(), "±": interval(scores), "seeds": len(scores),
+                f"- {versus}": test.get("difference", np.nan), "± of it": test.get("±", np.nan),
+                "p": test.get("p", np.nan), "seconds / full": _mean(runs, "seconds") / full,
+                "trained": first["parameters_method"], "head": first["parameters_head"],
+                "bytes": first.get("file_bytes", 0),
+            })  # fmt: skip
+    return pd.DataFrame(lines)
+
+
+def wide(compared: pd.DataFrame) -> pd.DataFrame:
+    """``compare``'s lines as methods × fields, "0.612 ± 0.021" in each cell; "–" where there is no run."""
+    frame = compared.assign(
+        told=[_told(*pair) for pair in zip(compared["score"], compared["±"], strict=True)],
+        field=[
+            f"{task} ({model}, {n}{recipe and ', ' + recipe})"
+            for model, task, n, recipe in compared[["model", "task", "n_train", "recipe"]].to_numpy()
+        ],
+    )
+    every = [list(dict.fromkeys(frame[name])) for name in ("method", "field")]
+    table = frame.pivot_table("told", "method", "field", aggfunc=" / ".join).reindex(every[0], columns=every[1])
+    return table.fillna("–").rename_axis(columns=None)
+
+
+def beside_paper(rows: Iterable[Row], model: str = "minilm") -> pd.DataFrame:
+    """RTE with 300 examples: BERT-base in the paper (mean and standard deviation of accuracy) and one of ours on the
+    real data, a line a method; cost in seconds relative to full fine-tuning, each on its own machine.
+    """
+    import pandas as pd
+
+    paper = pd.read_csv(runtime.data_folder() / "paper" / "rte_bert.csv", encoding="utf-8").set_index("method")
+    told = pd.DataFrame({
+        "paper": paper["accuracy"], "paper's std": paper["accuracy_std"],
+        "paper, time / full": paper["seconds"] / paper.loc["full", "seconds"],
+    })  # fmt: skip
+    real = [row for row in rows if row["model"] == model and not str(row["source"]).endswith("(shipped)")]
+    rte = [row for row in real if row["task"] == "rte" and row["n_train"] == 300 and not _recipe(row)]
+    ours = compare(rte).set_index("method") if rte else pd.DataFrame(columns=["score", "±", "seeds", "seconds / full"])
+    ours = ours[["score", "±", "seeds", "seconds / full"]].rename(columns={"seconds / full": "ours, time / full"})
+    ours[["score", "±"]] = 100 * ours[["score", "±"]].astype(float)
+    every = [*told.index, *(method for method in ours.index if method not in told.index)]
+    return told.join(ours.rename(columns={"score": "ours"}), how="outer").reindex(every).rename_axis("method")
+
+
+def by_size(rows: Iterable[Row], methods: tuple[str, str] = ("value", "full")) -> pd.DataFrame:
+    """One line a model, task and number of examples where both methods were run: means, and the paired difference."""
+    import pandas as pd
+
+    first, second = methods
+    lines = []
+    for key, found in fields(rows).items():
+        if first in found and second in found:
+            test = _versus(found[second], found[first])
+            lines.append({
+                **dict(zip((*FIELD, "recipe"), key, strict=True)),
+                **{name: _mean(found[name], "score") for name in methods},
+                f"{second} - {first}": test["difference"], "±": test["±"], "p": test["p"], "seeds": test["n"],
+            })  # fmt: skip
+    frame = pd.DataFrame(lines)
+    return frame.sort_values(["model", "task", "n_train"], ignore_index=True) if lines else frame
+
+
+def overtaking(sized: pd.DataFrame) -> list[str]:
+    """``by_size`` in sentences, one a model and task with more than one size: from where on the second method is ahead,
+    its whole interval above zero.
+    """
+    told = []
+    same = ["model", "task", "source", "recipe"]
+    for (model, task, *_), lines in sized.groupby(same, sort=False) if len(sized) else ():
+        if len(lines) > 1:
+            column = next(name for name in lines if " - " in str(name))
+            second, first = str(column).split(" - ")
+            ahead = lines.loc[lines[column] - lines["±"] > 0, "n_train"]
+            where = f"from {ahead.min():,} examples on" if len(ahead) else "at no size that was measured"
+            told.append(f"{model} on {task}: {second} is ahead of {first} {where}.")
+    return told
+
+
+def _recipe(row: Row) -> str:
+    """What a run changed of the paper's recipe, in words; a learning rate that was chosen is each method's own."""
+    changes = row.get("changes", {})
+    numbers = {name: f"{value:g}" if isinstance(value, int | float) else value for name, value in changes.items()}
+    return ", ".join("own rates" if name == "learning_rate" else f"{name} {numbers[name]}" for name in sorted(numbers))
+
+
+def _versus(runs: Mapping[int, Row], others: Mapping[int, Row]) -> dict[str, float]:
+    """The paired test over the seeds that both have; {} where there are none."""
+    seeds = sorted(runs.keys() & others.keys())
+    return paired(*([of[seed]["score"] for seed in seeds] for of in (runs, others))) if seeds else {
+        "difference": np.nan, "±": np.nan, "p": np.nan, "n": 0
+    }  # fmt: skip
+
+
+def _mean(runs: Mapping[int, Row], what: str) -> float:
+    return float(np.mean([row[what] for row in runs.values()])) if runs else np.nan
+
+
+def _told(score: float, half: float) -> str:
+    return f"{score:.3f}" if np.isnan(half) else f"{score:.3f} ± {half:.3f}"

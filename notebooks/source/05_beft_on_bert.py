@@ -1,0 +1,575 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 05 · BEFT on BERT
+#
+# **The one idea:** a method is worth what it scores *beside what it costs*, over several seeds, against a row that
+# trains the head only. Here the chosen bias stands in that table.
+#
+# After this lesson you can
+#
+# - **count** what any way of tuning trains, stores and computes, before you run it;
+# - **compare** methods seed by seed, with an interval, and say what the table does not show;
+# - **put** the paper's RTE table beside your own, and ask good questions where they differ;
+# - **save** what was trained as a file of some kilobytes, open it in stock PEFT, take one back, switch and merge.
+#
+# **Time:** about 60 minutes of reading and trying; the cells together run for about three minutes on two cores.
+#
+# **You need:** lesson 03 (the probe). What a standard error is was said there as well.
+
+# %%
+beft_lib.start("05")
+
+# %%
+import tempfile
+import timeit
+from pathlib import Path
+
+import pandas as pd
+import torch
+from peft import PeftModel
+from transformers import AutoModelForSequenceClassification
+
+from beft_lib import METHODS, fine_tune, load_adapter, load_model, load_task, load_tokenizer, merge_adapter, probe
+from beft_lib import checks as check
+from beft_lib import describe_adapter, plots, plots_table, save_adapter, tables, use_adapter
+from beft_lib.display import show
+from beft_lib.errors import ModelError
+from beft_lib.methods import prepare
+from beft_lib.models import quiet
+from beft_lib.widget_costs import cost_calculator
+
+# %% [markdown]
+# ## The table in question
+#
+# The authors of BEFT took BERT-base and RTE (does one sentence follow from another?) with 300 training examples, and
+# tuned it in four ways: the value bias alone; equally many parameters drawn at random over the encoder; all biases (a
+# method known as BitFit); and all parameters.
+#
+# **Predict:** order the four by accuracy, and by time. Then look.
+
+# %%
+paper = tables.beside_paper([]).dropna(axis=1, how="all")
+show(paper, "RTE, 300 examples, BERT-base: accuracy in percent, as the paper reports it")
+
+# %% [markdown]
+# Two things stand out. Of the two methods with the fewest parameters one is at the top, and the other, with *random*
+# ones, is near guessing: it matters **which** ones you train. And the time hardly follows their number. (How far apart
+# are the upper three, compared with their standard deviations? Keep that in mind.)
+#
+# One row is missing, the most instructive one. Every method also trains the **head**, the new layer that gives the
+# answer. What would the head have scored alone? Without that row, nobody can say what the biases added. Our tables
+# have it.
+
+# %% [markdown]
+# ## The cost, before anything runs
+#
+# We work on **sst2** (is the writer pleased or not?), with 300 examples as in the paper's table. `prepare` brings the
+# model to the start line of a method: pretrained weights, a fresh head, and a gradient only for what is trained.
+#
+# **Predict:** which of the rows below train fewer than one parameter in a hundred?
+
+# %%
+task = load_task("sst2", n_train=300)
+model = load_model("bert", task)
+print(task)
+counts = {method: prepare(model, method, seed=0) for method in (*METHODS, "value@top-half")}
+rows = {
+    m: {"by the method": c.method, "head": c.head, "percent": f"{100 * c.method / c.model:.3g}"}
+    for m, c in counts.items()
+}
+show(pd.DataFrame.from_dict(rows, orient="index"), "Parameters trained by each method")
+
+# %% [markdown]
+# `value@top-half` is the value bias in the upper half of the layers only. LoRA adds a product of two thin matrices to
+# the query and value weights. Prefix tuning puts five made-up tokens before every layer. Both come from PEFT, the
+# library that most people use for this.
+
+# %% tags=["nbval-check-output"]
+layers, width = model.config.num_hidden_layers, model.config.hidden_size
+print("value trains layers × width:", counts["value"].method == layers * width)
+print("random trains as many:", counts["random_uniform"].method == counts["value"].method)
+order = [counts[method].method for method in ("value", "qkv", "all_biases", "full")]
+print("each of these trains more than the one before: value, qkv, all biases, full:", order == sorted(set(order)))
+
+# %% [markdown]
+# Parameters are the cost that papers print. There are three more: the **optimizer**, which keeps two numbers for every
+# one that is trained; the **file** that you store for each task; and the **memory** of a training step. The calculator
+# estimates all of them for models that you may not have. (With the keyboard: Tab to a control, then the arrow keys.
+# Where no widgets run, the picture shows one setting.)
+#
+# **Predict:** how much of the memory of full fine-tuning does the value bias save, for BERT-base with 16 examples of
+# 128 tokens? And which part of the bar shrinks most?
+
+# %%
+cost_calculator("bert-base-cased", "value", batch=16, length=128)
+
+# %% [markdown]
+# Things to try:
+#
+# 1. Change the batch from 16 to 64, and look at the optimizer memory.
+# 2. Set one example of 16 tokens. What is left of the bars, and which methods stand out?
+# 3. Choose `opt-6.7b`, and compare `value` with `full`. Which of the two fits a card of 40 GB?
+#
+# What you should see: the optimizer's share depends on the method alone, what is kept for the backward pass on batch
+# and length. For a small model and long texts the second is the larger part, and a bias has to keep most of it too.
+# The larger the model, the more a bias saves.
+
+# %% [markdown]
+# ### Exercise 1: how large is the file?
+#
+# Write `adapter_bytes(L, d, labels)` for a tuned value bias of BERT: what is saved is $b_v$ of each of the L layers,
+# the bias of the *pooler* (d numbers, trained along with the head), and the classifier, a linear layer from d numbers
+# to the labels, with its own bias. All are float32.
+
+
+# %% tags=["stub", "nbval-check-output"]
+def adapter_bytes(L, d, labels):  # three whole numbers -> bytes
+    ...
+
+
+check.l05_adapter_bytes(adapter_bytes)
+
+
+# %% tags=["solution", "nbval-check-output"]
+def adapter_bytes(L, d, labels):  # three whole numbers -> bytes
+    numbers = L * d + d + labels * (d + 1)
+    return 4 * numbers
+
+
+check.l05_adapter_bytes(adapter_bytes)
+
+# %% [markdown]
+# ### Exercise 2: why so little time is saved
+#
+# Let F be the cost of a forward pass. Training a whole network costs about three of them: F forward, F for the
+# gradients of the *activations* (they carry the loss back to the lower layers), and F for the gradients of the
+# *weights*. A bias method leaves out the third.
+#
+# As a fraction of full fine-tuning, what does a step cost for the value bias
+#
+# - in all layers;
+# - in the top half: below the lowest trained layer, nothing has to go back;
+# - in the top half, from the second epoch on, with **reuse**: what comes out of the untouched lower half is the same
+#   each time, so it is kept, and the forward pass starts half way up? (This needs dropout off below.)
+
+# %% tags=["stub", "nbval-check-output"]
+my_prediction = [..., ..., ...]
+check.l05_floor(my_prediction)
+
+# %% tags=["solution", "nbval-check-output"]
+my_prediction = [2 / 3, 1 / 2, 1 / 3]
+check.l05_floor(my_prediction)
+
+# %% [markdown]
+# So a ten-thousandth of the parameters does not cost a ten-thousandth of the time. To go below the first of your
+# numbers, one has to leave the lower layers alone. `fine_tune(model, task, "value@top-half", reuse=True)` does it, and
+# reports how many layers it kept.
+
+# %% [markdown]
+# ## Choose
+#
+# A short probe chooses, as in lesson 03. All learning rates in this lesson are the authors' times `faster`: for
+# *every* method the same factor, because we train for two epochs instead of the authors' sixteen.
+#
+# **Predict:** which term, after how many steps?
+
+# %%
+faster = 10
+rate = faster * task.row.learning_rate
+result = probe(model, task, max_steps=12, learning_rate=rate)
+show(pd.DataFrame(dict(result.ranking()), index=["importance"]), "The probe's scores")
+choice = result.best
+print("chosen:", choice)
+
+# %% tags=["nbval-check-output"]
+print("the key bias has hardly moved:", dict(result.ranking())["key"] < 0.01 * dict(result.ranking())[choice])
+
+# %% [markdown]
+# ## Tune the choice, and its rivals
+#
+# Five methods with three seeds each. A seed decides the first head, the order of the examples, the dropout, and for
+# `random_uniform` also *which* parameters are drawn. Within one seed all methods start with the same head and see the
+# same batches. This is the long cell of the lesson.
+#
+# **Predict:** the order of the five. Will `random_uniform` be nearer to the chosen bias, or to the head alone? And
+# which differences will be larger than the spread over seeds?
+
+# %%
+runs = {}
+for method in (choice, "random_uniform", "all_biases", "full", "head"):
+    own = METHODS[method].learning_rate or task.row.learning_rate  # full has one of its own
+    runs[method] = fine_tune(model, task, method, seeds=(0, 1, 2), epochs=2, learning_rate=faster * own)
+live = pd.DataFrame([row for each in runs.values() for row in each.rows()])
+show(plots.runs(live, chance=0.5))
+
+# %% [markdown]
+# On the left, each open mark is a run, each filled one a mean with its interval. On the right is the time. Did it come
+# out as you predicted? Before you answer, look at how wide the intervals are: three seeds are few.
+#
+# If `full` is far ahead, and the biases hardly above the head, remember what this is: a **short race**. There were a
+# few dozen steps, and in each of them no number moves by more than about the learning rate. Millions of numbers get
+# somewhere in that time, a few thousand not yet. The paper's race is many times as long; so is that of the table below.
+#
+# And did anything learn? The last loss of each method beside the coin's $-\log\frac12 \approx 0.69$:
+
+# %%
+ends = {method: sum(run.losses[-10:].mean() for run in each) / len(each) for method, each in runs.items()}
+print("  ".join(f"{method} {loss:.3f}" for method, loss in ends.items()))
+
+# %% [markdown]
+# ## How sure is that?
+#
+# A lucky seed is lucky for every method: an easy order of batches helps all of them. So do not compare two means, each
+# with its own spread. Take the **difference within each seed**, and ask how sure its mean is. With $d_s = a_s - b_s$
+# for $S$ seeds:
+#
+# $$ \bar d = \frac1S \sum_s d_s, \qquad t = \frac{\bar d}{\operatorname{std}(d)\,/\,\sqrt S}, \qquad
+# \operatorname{std}(d) = \sqrt{\tfrac{1}{S-1}\sum_s (d_s - \bar d)^2} $$
+#
+# This is the **paired t-test**. Below it are two made-up methods that go up and down together.
+#
+# **Predict:** each of the two varies by several points. How sure can we be that `a` is better?
+
+# %%
+a = torch.tensor([0.62, 0.55, 0.71, 0.66], dtype=torch.float64)  # (S,)
+b = torch.tensor([0.60, 0.52, 0.68, 0.64], dtype=torch.float64)  # (S,)
+d = a - b  # (S,)
+error = d.std() / len(d) ** 0.5
+print("differences", d.numpy().round(3), " mean", round(d.mean().item(), 4), " standard error", round(error.item(), 4))
+
+# %% [markdown]
+# ### Exercise 3: the paired test
+#
+# Write `paired_t(a, b)`: scores of two methods, the same seeds in the same order, in; t out.
+
+
+# %% tags=["stub", "nbval-check-output"]
+def paired_t(a, b):  # (S,), (S,) -> one number
+    ...
+
+
+check.l05_paired_t(paired_t)
+
+
+# %% tags=["solution", "nbval-check-output"]
+def paired_t(a, b):  # (S,), (S,) -> one number
+    d = a - b
+    return d.mean() / (d.std() / len(d) ** 0.5)
+
+
+check.l05_paired_t(paired_t)
+
+# %% [markdown]
+# `tables.compare` does this for every method against one of them, here against the head alone. `p` is the chance of a
+# difference at least as large if there were none. (It is one comparison's: among twenty, one falls below 0.05 by
+# chance.)
+
+# %%
+columns = ["method", "score", "±", "- head", "± of it", "p", "seconds / full", "trained", "bytes"]
+yours = tables.compare(live.to_dict("records"))
+show(yours[columns].set_index("method"), "Your runs, each against the head alone")
+
+# %% [markdown]
+# Read a row from left to right. What did the method add to the head, with which doubt, at which share of full
+# fine-tuning's time, with how many parameters, and as how large a file? Where `- head` is smaller than the `±` behind
+# it, these seeds do not show that the method helps at all. Compare the times with your answers to exercise 2, too; the
+# head's should be far below, since no gradient passes through the layers. (Seconds mean something on a machine that
+# does nothing else meanwhile. The one that made the outputs stored in this notebook was shared, and its seconds are
+# mostly noise: they differ by more than the methods do.)
+#
+# The same as a picture: score against what has to be stored for each task.
+
+# %%
+show(plots_table.by_cost(yours))
+
+# %% tags=["nbval-check-output"]
+size = {method: each[0].file_bytes for method, each in runs.items()}
+print("the chosen bias is a file of less than 100 kB:", size[choice] < 100_000)
+print("all parameters are more than fifty times as large:", size["full"] > 50 * size[choice])
+
+# %% [markdown]
+# ## The course's own table
+#
+# Two epochs and three seeds are what a lesson has time for. The course measures the same with the paper's whole recipe
+# and more seeds; the next cell reads what has been measured, and the command in it goes on where it stopped.
+#
+# **Predict:** with the whole recipe, does `random_uniform` come nearer to `value`? Does `key` differ from `head`?
+
+# %%
+measured = tables.shipped()
+if measured:
+    show(tables.wide(tables.compare(measured)), "Measured by the course: mean ± half the 95 % interval")
+    show(plots_table.by_field(tables.compare(measured)))
+else:
+    print(tables.NOT_YET)
+
+# %% [markdown]
+# What does one lose by tuning only the top half, which is the cheaper one? Here are the differences to `value`:
+
+# %%
+if measured:
+    versus = tables.compare(measured, versus="value").query("method in ('value@top-half', 'random_uniform', 'full')")
+    show(versus[["model", "task", "method", "score", "- value", "± of it", "p", "seconds / full"]], "Against value")
+else:
+    print(tables.NOT_YET)
+
+# %% [markdown]
+# ### More data
+#
+# The paper's title speaks of *low-data regimes*. Its recipes know three sizes a task: low, medium, high.
+#
+# **Predict:** who gains more from ten times the examples, b_v with its few thousand parameters, or all of them?
+
+# %%
+sized = tables.by_size(measured)
+overtaken = tables.overtaking(sized)
+if overtaken:
+    show(sized.drop(columns="source"), "Value against full, by the number of training examples")
+print("\n".join(overtaken) or tables.NOT_YET)
+
+# %% [markdown]
+# ### Beside the paper
+#
+# Now the same RTE, the real one, with the same 300 examples and the same recipe. Ours is a smaller model: MiniLM, a
+# BERT of six layers that was made for comparing sentences. (Our seconds come from a machine that other work
+# shared; for what a step costs, ask `data/results/bench.json`, or count as in exercise 2.)
+
+# %%
+rte = tables.beside_paper(tables.shipped("real_minilm.json", tables.FILE))
+show(rte.drop(columns="seeds"), "RTE, 300 examples: the paper (BERT-base) and ours (MiniLM), accuracy in percent")
+for column in ("paper", "ours"):
+    print(f"{column:<5}", " > ".join(rte[column].dropna().sort_values(ascending=False).index))
+
+# %% [markdown]
+# How large is the luck of the draw in *which* pairs were used for validation? With $n$ pairs and an accuracy $p$, the
+# standard error is $\sqrt{p(1-p)/n}$:
+
+# %%
+print(f"one standard error at 55 % with 277 pairs: {100 * (0.55 * 0.45 / 277) ** 0.5:.1f} points")
+seeds = rte["seeds"].dropna().astype(int)
+print("seeds of ours:", ", ".join(f"{method} {n}" for method, n in seeds.items()))
+
+# %% [markdown]
+# Where the orders differ, ask before you conclude:
+#
+# - **Is there a difference?** Set it against the standard error and the number of seeds. With one seed there is no
+#   interval, and two rows a few points apart are not ordered.
+# - **Is anything learned?** Rows near fifty per cent are guesses. A smaller model may not learn RTE at all from 300
+#   examples. Then the best order is an order of luck, in either table.
+# - **Was the recipe fair to each?** The authors tuned their learning rates on their model. Ours is another one.
+#   (`python -m beft_lib table --rates 1e-4 1e-3 1e-2` chooses one for each method, on a part of *train*.)
+# - **Who takes part?** The paper's table has no head-only row.
+#
+# Nothing was changed to make the orders agree.
+
+# %% [markdown]
+# ### Exercise 4: what may be claimed?
+#
+# Five seeds, the same for both methods. Value minus all biases: +1.0 points, with a 95 % interval from −3 to +5. Both
+# are ten points above the head, far outside the doubt. What follows?
+#
+# - `"a"`: Value is better than all biases, by one point.
+# - `"b"`: Value and all biases are equally good.
+# - `"c"`: Both learn something. Which of them is better these seeds do not say: it could be three points one way, or
+#   five the other.
+# - `"d"`: Since both beat the head, value is the better one: it trains fewer parameters.
+
+# %% tags=["stub", "nbval-check-output"]
+my_answer = ...
+check.l05_claim(my_answer)
+
+# %% tags=["solution", "nbval-check-output"]
+my_answer = "c"
+check.l05_claim(my_answer)
+
+# %% [markdown]
+# ## RoBERTa: the same code
+#
+# RoBERTa was pretrained longer, on more text, with other tokens. Where its biases are, a row of the library's table
+# knows (lesson 07), so nothing changes but a name.
+#
+# **Predict:** will the choice be the same? RoBERTa's head has a dense layer that BERT's keeps pretrained. What does
+# that do to the head's count?
+
+# %%
+table = {}
+for role in ("bert", "roberta"):
+    try:
+        other = load_model(role, task)
+    except ModelError as missing:  # not every profile has both
+        print(f"{role}: {str(missing).partition('.')[0]}.")
+        continue
+    found = probe(other, task, max_steps=12, learning_rate=rate)
+    table[role] = {"model": found.model, **dict(found.ranking()), "chosen": found.best, "head": found.counts.head}
+show(pd.DataFrame(table).T[["model", "query", "key", "value", "chosen", "head"]], "Importance after 12 steps")
+
+# %% [markdown]
+# RoBERTa's head brings a dense layer of its own, and with it many more parameters than its value bias has. So in a
+# table of RoBERTa the head-only row matters even more. And where
+# your RoBERTa is the small one that ships with the course, it has read the course's small world only: trust its
+# counts and its silent key, not its opinion on natural sentences.
+
+# %% [markdown]
+# ## Save, share, load
+#
+# A run is a pretrained model plus a few vectors. `save_adapter` writes those vectors, and what one has to know of
+# them. We tune once more with seed 0, briefly, since a model holds one run at a time.
+
+# %%
+run = fine_tune(model, task, choice, seed=0, max_steps=12, learning_rate=rate)
+home = Path(tempfile.mkdtemp(prefix="beft-lesson05-"))
+folder = save_adapter(run, home / "sst2")
+for file in sorted(folder.iterdir()):
+    print(f"{file.stat().st_size:>8,} bytes  {file.name}")
+
+# %% [markdown]
+# The numbers are in `adapter_model.safetensors`: tensors and nothing that could run. Your `adapter_bytes` should be
+# just below its size (names of the tensors come on top). `README.md` is the **model card**: for people, and for the
+# hub if you upload the folder. Its first lines after the front matter:
+
+# %%
+card = (folder / "README.md").read_text(encoding="utf-8")
+print(card.split("---\n")[2].strip()[:1100])
+
+# %% [markdown]
+# A good card says which data, how many examples, which seed and which base. "One run" is in it because it is one.
+# If you publish an adapter, add what you know of its limits.
+#
+# ### In stock PEFT, and back
+#
+# `adapter_config.json` is there for PEFT, which knows this format as `BeftConfig`. A colleague who has never heard of
+# this course needs two lines.
+#
+# **Predict:** by how much will the logits differ?
+
+# %%
+sentences = load_tokenizer(model)(list(task.validation["sentence"][:8]), padding=True, return_tensors="pt")
+
+
+@torch.no_grad()
+def logits(some_model):  # -> (8, 2)
+    return some_model.eval()(**sentences.to(some_model.device)).logits.cpu()
+
+
+ours = logits(model)
+with quiet():  # the two lines, without their progress bars
+    stock = AutoModelForSequenceClassification.from_pretrained(model.beft_source.path, num_labels=2)
+    theirs = PeftModel.from_pretrained(stock, folder)
+
+# %% tags=["nbval-check-output"]
+untouched = load_model("bert", task, seed=0)
+print("PEFT gives the same logits:", torch.allclose(logits(theirs), ours, atol=1e-4))
+print("without the adapter they are others:", not torch.allclose(logits(untouched), ours, atol=1e-3))
+
+# %% [markdown]
+# And back: what PEFT writes, we read. Before it touches a model, `load_adapter` checks family, width, layers, every
+# name and shape, and the file's fingerprint where there is one. A wrong or torn file is refused with a reason, and
+# the model is left as it was.
+
+# %% tags=["nbval-check-output"]
+theirs.save_pretrained(home / "from-peft")
+fresh = load_model("bert", task, seed=9)
+load_adapter(fresh, home / "from-peft")
+print("there and back, the same logits:", torch.allclose(logits(fresh), ours, atol=1e-4))
+print("made by:", describe_adapter(home / "from-peft")["made_by"].split()[0])
+
+# %% [markdown]
+# ### Many tasks on one base
+#
+# Since the base stays as it is, one model in memory can serve many tasks. We make a second adapter, for **cola** (is
+# this a sentence that people would say?), and put both on one base.
+#
+# **Predict:** how long does it take to change the task: seconds, milliseconds, less?
+
+# %%
+cola = load_task("cola", n_train=160)
+second = fine_tune(load_model("bert", cola), cola, choice, max_steps=6, learning_rate=faster * cola.row.learning_rate)
+save_adapter(second, home / "cola")
+for name in ("sst2", "cola"):
+    load_adapter(fresh, home / name, name)
+seconds = min(timeit.repeat(lambda: [use_adapter(fresh, name) for name in ("sst2", "cola")], number=1, repeat=50)) / 2
+print(f"{1000 * seconds:.2f} ms a switch; now it says: {fresh.config.id2label}")
+
+# %% tags=["nbval-check-output"]
+print("cola answers otherwise:", not torch.allclose(logits(fresh), ours, atol=1e-3))
+use_adapter(fresh, "sst2")
+print("and sst2 as before:", torch.allclose(logits(fresh), ours, atol=1e-4))
+
+# %% [markdown]
+# ### Merge
+#
+# If one task is all you need, put the delta into the bias for good. `merge_adapter` leaves a stock model: the same
+# modules, the same keys, nothing of ours. Anything that loads BERT loads it, at BERT's speed.
+
+# %% tags=["nbval-check-output"]
+merged = merge_adapter(fresh)
+print("the same logits:", torch.allclose(logits(merged), ours, atol=1e-4))
+print("stock keys:", list(merged.state_dict()) == list(untouched.state_dict()))
+moved = [name for name, p in untouched.named_parameters() if not torch.equal(p, merged.get_parameter(name))]
+print("what differs from the pretrained model:", sorted({name.split(".")[-2] for name in moved}))
+
+# %% [markdown]
+# ### On larger machines
+#
+# The same run as one command, on two processes that share every batch:
+# `accelerate launch --num_processes 2 -m beft_lib tune --task sst2 --method value --save sst2-bv`. With
+# `--resume FOLDER` it goes on after a kill. A batch that does not fit the memory is computed in halves, with the same
+# result, and you are told. A grid for a job array takes `--shard 3/8`.
+
+# %% [markdown]
+# ## Quick questions
+#
+# Open an answer to see what it is worth.
+#
+# **1. A paper reports that tuning b_k reaches 77 % on SST-2 with BERT, and concludes that keys matter. Your answer?**
+#
+# <details><summary>Compare it with the head alone</summary>Yes. On BERT, b_k changes nothing (lesson 02), so this row
+# *is* the head alone, and says what the other rows have to beat.</details>
+#
+# <details><summary>It needs more seeds</summary>No. More seeds would only measure the head more precisely.</details>
+#
+# <details><summary>Keys matter less than values, but they matter</summary>No. Keys do, their bias does not.</details>
+
+# %% [markdown]
+# **2. You serve two hundred tasks from one BERT-base. What is the strongest reason for b_v?**
+#
+# <details><summary>Training is a hundred times faster</summary>No. A step costs about two thirds of a full
+# one.</details>
+#
+# <details><summary>Two hundred small files, and one base in memory</summary>Yes. Storage and switching shrink by
+# thousands, time by a third.</details>
+#
+# <details><summary>It always scores higher than full fine-tuning</summary>No. With more data, ask the table.</details>
+
+# %% [markdown]
+# ## Recap
+#
+# - Count four costs: parameters, optimizer, file, memory. And time apart: a bias in all layers cannot fall far below
+#   two thirds of a full step.
+# - The head-only row is the zero point. What a method adds to it is its own.
+# - Compare within seeds, show the interval, and do not order what it does not order.
+# - Where two tables differ, ask whether there is a difference, whether anything was learned, and whether the recipe
+#   was fair.
+# - An adapter is a few kilobytes: safe to open, at home in PEFT, switched in less than a blink, merged without a trace.
+
+# %% [markdown]
+# ## Where next
+#
+# - **06 BEFT on OPT:** the same question put to language models, against LoRA, prefixes and plain asking.
+# - **07 Any Transformer:** fused, grouped and bias-free models.
+# - To try now: `"cola"` instead of `"sst2"` at the top, or `"value@top-half"` among the five.
+#
+# The RTE table is from Huang, Balashankar and Aminifar (arXiv 2509.15974), BitFit from Ben Zaken, Ravfogel and
+# Goldberg (arXiv 2106.10199), LoRA from Hu and others (arXiv 2106.09685), prefix tuning from Li and Liang (arXiv
+# 2101.00190).

@@ -1,0 +1,176 @@
+"""Lesson 05's table: rows compared within their field and seed by seed, and the command that measures them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import tiny
+from scipy import stats
+
+from beft_lib import commands_table, plots_table, runtime, tables
+from beft_lib.display import descriptions
+from beft_lib.errors import DataError, UnknownName
+from beft_lib.methods import method_row
+from beft_lib.runtime import MODELS
+from beft_lib.tables import METHODS, PARTS, Part, beside_paper, by_size, compare, overtaking, shipped, wide
+from beft_lib.tasks import TASKS
+
+SECONDS = {"head": 10.0, "value": 60.0, "full": 100.0}
+
+
+def row(method: str, seed: int, score: float, n: int = 300, task: str = "rte", **more: Any) -> dict[str, Any]:
+    return {
+        "model": "minilm", "task": task, "source": "here", "n_train": n, "method": method, "seed": seed, "changes": {},
+        "metric": "accuracy", "score": score, "seconds": SECONDS[method], "parameters_method": 12,
+        "parameters_head": 3, "file_bytes": 500, **more,
+    }  # fmt: skip
+
+
+def some_rows() -> list[dict[str, Any]]:
+    """Value is ahead of head by 0.1 in each seed; full is behind value at 300 examples, and ahead at 900 and 1,200."""
+    base = [0.50, 0.56, 0.53, 0.51]
+    rows = []
+    for n, ahead in ((300, -0.02), (900, 0.05), (1200, 0.06)):
+        for seed, score in enumerate(base):
+            noise = 0.001 * seed
+            rows += [row("head", seed, score, n), row("value", seed, score + 0.1 + noise, n),
+                     row("full", seed, score + 0.1 + ahead, n)]  # fmt: skip
+    return rows
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")
+
+
+def test_methods_are_compared_seed_by_seed() -> None:
+    table = compare(some_rows()).set_index(["n_train", "method"])
+    value = table.loc[(300, "value")]
+    assert value["score"] == pytest.approx(0.6265) and value["- head"] == pytest.approx(0.1015)
+    assert value["± of it"] < 0.003 < value["±"], "what the seeds share is no doubt about the difference"
+    a, b = ([r["score"] for r in some_rows() if r["method"] == m and r["n_train"] == 300] for m in ("value", "head"))
+    assert value["p"] == pytest.approx(stats.ttest_rel(a, b).pvalue)
+    assert value["seconds / full"] == 0.6 and np.isnan(table.loc[(300, "head"), "p"])
+    assert set(table["seeds"]) == {4}
+
+
+def test_only_shared_seeds_are_paired_and_tries_do_not_count() -> None:
+    rows = [*some_rows(), row("value", 9, 0.0), row("head", 0, 0.0, scored_on="held-out part of train")]
+    value = compare(rows).set_index(["n_train", "method"]).loc[(300, "value")]
+    assert value["seeds"] == 5 and value["- head"] == pytest.approx(0.1015)
+    lone = compare([row("value", 0, 0.6)]).iloc[0]
+    assert np.isnan(lone["±"]) and np.isnan(lone["- head"]) and np.isnan(lone["seconds / full"])
+
+
+def test_another_recipe_is_another_field_but_each_method_may_have_its_own_rate() -> None:
+    longer = [row("value", seed, 0.9, changes={"epochs": 60}) for seed in range(4)]
+    rates = {"value": 1e-2, "head": 1e-3}
+    chosen = [row(m, s, 0.8, changes={"learning_rate": r}) for m, r in rates.items() for s in range(4)]
+    table = compare([*some_rows(), *longer, *chosen])
+    assert len(table) == 12 and list(table["recipe"].unique()) == ["", "epochs 60", "own rates"]
+    own = table[table["recipe"] == "own rates"].set_index("method")
+    assert own.loc["value", "- head"] == pytest.approx(0) and own.loc["value", "score"] == pytest.approx(0.8)
+    assert "rte (minilm, 300, own rates)" in wide(table)
+    assert beside_paper([*some_rows(), *chosen]).loc["value", "ours"] == pytest.approx(62.65)
+
+
+def test_where_full_overtakes() -> None:
+    sized = by_size(some_rows())
+    assert list(sized["n_train"]) == [300, 900, 1200] and list(sized["full - value"].round(2)) == [-0.02, 0.05, 0.06]
+    assert overtaking(sized) == ["minilm on rte: full is ahead of value from 900 examples on."]
+    few = [r for r in some_rows() if r["seed"] == 0]
+    assert overtaking(by_size(few)) == ["minilm on rte: full is ahead of value at no size that was measured."]
+    assert overtaking(by_size([r for r in some_rows() if r["n_train"] == 300])) == []
+    assert overtaking(by_size([])) == []
+
+
+def test_beside_the_paper_are_its_numbers_and_ours() -> None:
+    told = beside_paper(some_rows())
+    assert told.loc["value", "paper"] == 58.53 and told.loc["value", "ours"] == pytest.approx(62.65)
+    assert told.loc["head", "ours"] == pytest.approx(52.5) and np.isnan(told.loc["head", "paper"])
+    assert np.isnan(told.loc["random_uniform", "ours"]) and told.loc["full", "paper, time / full"] == 1
+    assert beside_paper([])["paper"].notna().sum() == 4
+
+
+def test_the_wide_table_has_a_cell_for_each_run_there_is() -> None:
+    rows = [r for r in some_rows() if r["method"] != "full" or r["n_train"] > 300]
+    table = wide(compare(rows))
+    assert table.loc["head", "rte (minilm, 300)"] == "0.525 ± 0.042" and table.loc["full", "rte (minilm, 300)"] == "–"
+
+
+PICTURES = {
+    "by_field": lambda: plots_table.by_field(compare(some_rows())),
+    "by_cost": lambda: plots_table.by_cost(compare([r for r in some_rows() if r["n_train"] == 300])),
+    "by_size": lambda: plots_table.by_size(compare(some_rows())),
+    "one seed": lambda: plots_table.by_field(compare([r for r in some_rows() if r["seed"] == 0])),
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_a_picture_has_words_and_numbers_and_fits_a_page(name: str) -> None:
+    axes = PICTURES[name]()
+    (told,) = descriptions(axes)
+    assert "value" in told.alt and told.alt.endswith(".") and len(told.table)
+    assert axes.get_figure().get_size_inches()[0] <= 8
+
+
+def test_the_parts_name_what_there_is() -> None:
+    for part in PARTS.values():
+        assert set(part.models) <= set(MODELS) and set(part.tasks) <= set(TASKS)
+        assert all(method_row(method).name == method for method in part.methods)
+        assert all(set(part.sizes) <= set(TASKS[task].sizes) for task in part.tasks)
+    assert set(METHODS) == set(PARTS["mini"].methods) == set(PARTS["real"].methods)
+
+
+def test_seeds_come_one_whole_table_after_the_other() -> None:
+    every = list(tables.grids(["mini", "sizes"], [0, 1]))
+    assert [(grid.seeds, grid.size) for grid in every] == [
+        ((s,), size) for s in (0, 1) for size in ("low", "medium", "high")
+    ]
+    with pytest.raises(DataError, match="--data"):
+        list(tables.grids(["real"], [0]))
+    with pytest.raises(UnknownName, match="pocket"):
+        list(tables.grids(["large"], [0]))
+
+
+def run(*arguments: str) -> int:
+    parser = argparse.ArgumentParser()
+    commands_table.add_table(parser)
+    return commands_table.run_table(parser.parse_args(arguments))
+
+
+def test_the_command_measures_goes_on_and_prints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, data = str(tiny.save(tmp_path / "bert")), tiny.write_task(tmp_path / "task")
+    small = Part("small", (model,), None, ("sst2",))
+    monkeypatch.setitem(PARTS, "small", small)
+    out = tmp_path / "table.json"
+    given = ["--out", str(out), "--parts", "small", "--data", str(data), "--epochs", "1"]
+    methods = ["--methods", "head", "value", "full"]
+    assert run(*given, *methods, "--seeds", "0", "--shard", "1/2") == 0
+    assert run(*given, *methods, "--seeds", "0", "--shard", "2/2") == 0
+    capsys.readouterr()
+    assert run(*given, *methods, "--seeds", "0", "1") == 0
+    told = capsys.readouterr().out
+    assert told.count(" in ") == 3, "seed 0 was there"
+    assert "- head" in told and len(json.loads(out.read_text(encoding="utf-8"))["rows"]) == 3
+    assert run("--out", str(out), "--parts") == 0
+    again = capsys.readouterr().out
+    assert " in " not in again and again.count("accuracy") == 3
+    run("--out", str(tmp_path / "none.json"), "--parts")
+    assert "nothing measured yet" in capsys.readouterr().out
+
+
+def test_rows_that_ship_are_read_and_missing_files_are_no_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = shipped("real_minilm.json")
+    assert len(compare(rows)) >= 8
+    monkeypatch.setattr(runtime, "data_folder", lambda: tmp_path)
+    assert shipped() == []
