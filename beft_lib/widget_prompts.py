@@ -322,12 +322,12 @@ def _as_html(seen: Asked, words: str) -> str:
     parts = []
     for number, piece in enumerate(seen.pieces):
         text = html.escape(piece).replace("\n", "↵") or "·"
-        paper = _LIGHT if number < seen.before else _DARK
-        parts.append(f'<span style="background: {paper}; border: 1px solid #ccc; padding: 0 2px">{text}</span>')
+        paper, line = (_LIGHT, "dotted") if number < seen.before else (_DARK, "solid")
+        parts.append(f'<span style="background: {paper}; border: 1px {line} #888; padding: 0 2px">{text}</span>')
         parts.append("<br>" if "\n" in piece else " ")
     style = "font-family: monospace; line-height: 1.7; color: #111; background: #fff; max-width: 62em; padding: 4px"
     label = f"{html.escape(words)}"
-    legend = "<div>Blue: demonstrations. Yellow: the question. Every frame is a token; ↵ ends a line.</div>"
+    legend = "<div>A frame is a token; ↵ ends a line. Dotted, blue: demonstrations. Solid, yellow: the question.</div>"
     return f'<div class="beft-prompt" role="group" aria-label="{label}" style="{style}">{"".join(parts)}</div>{legend}'
 
 

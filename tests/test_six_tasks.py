@@ -54,7 +54,14 @@ def test_gaps_stand_beside_the_papers_and_other_signs_are_told():
     assert gaps.loc["sst2", "value − zero_shot, ours"] == pytest.approx(-3)
     assert gaps["value − lora, paper"].tolist() == (paper.loc["value"] - paper.loc["lora"]).tolist()
     assert "value − lora, ours" not in gaps
-    assert "value against zero_shot: the other sign than in the paper on sst2" in six_tasks.told(ROWS)
+
+
+def test_only_differences_beyond_chance_are_told():
+    steady = [row("rte", m, s, score + s / 1000) for m, score in (("value", 0.7), ("lora", 0.6)) for s in range(3)]
+    below = [row("cb", m, s, score + s / 1000) for m, score in (("value", 0.4), ("zero_shot", 0.5)) for s in range(3)]
+    told = six_tasks.told([*ROWS[:4], *steady, *below]).splitlines()
+    assert "value against zero_shot: the other way round on cb; too close to tell on sst2" in told
+    assert "value against lora: the other way round on rte" in told  # the paper: LoRA is ahead
 
 
 def test_without_rows_the_command_is_told_and_the_paper_shown():

@@ -21,7 +21,8 @@ webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not in
 pytest.importorskip("jupyterlab")
 pytest.importorskip("ipywidgets")
 
-from beft_lib import authoring  # noqa: E402
+from beft_lib import authoring, runtime  # noqa: E402
+from beft_lib.errors import ModelError  # noqa: E402
 
 By = pytest.importorskip("selenium.webdriver.common.by").By
 Keys = pytest.importorskip("selenium.webdriver.common.keys").Keys
@@ -37,7 +38,9 @@ SETTINGS = {"@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"}}
 TOKEN = "for-this-test-only"
 WIDGETS = {
     "01": "vector_explorer", "02": "attention_explorer", "04": "blind_spots", "05": "cost_calculator",
+    "06": "prompt_playground",
 }  # fmt: skip
+NEEDS = {"06": "tasks = "}  # how the cell begins that makes what a widget is given
 
 
 def wait(what: str, answer: Callable[[], Any], seconds: float = 90) -> Any:
@@ -61,7 +64,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         notebook = authoring.build(authoring.sources()[number], "student")
         code = [cell for cell in notebook.cells if cell.cell_type == "code"]
         (shown,) = [cell for cell in code if cell.source.startswith(f"{widget}(")]
-        notebook.cells = [*code[:2], shown]  # what comes between may train
+        needed = [cell for cell in code if number in NEEDS and cell.source.startswith(NEEDS[number])]
+        notebook.cells = [*code[:2], *needed, shown]  # what comes between may train
         nbformat.write(notebook, folder / f"lesson{number}.ipynb")
     for name, content in SETTINGS.items():
         path = folder / "settings" / f"{name}.jupyterlab-settings"
@@ -212,4 +216,31 @@ def test_the_cost_calculator_answers_the_keyboard(lab: str, browser: Any, tmp_pa
     model.send_keys(Keys.END)
     wait("the model to follow the key", lambda: "of opt-6.7b" in told(browser), 10)
     browser.save_screenshot(str(tmp_path / "costs.png"))
+    assert_console_is_clean(browser)
+
+
+def test_the_prompt_playground_answers_the_keyboard(lab: str, browser: Any, tmp_path: Path) -> None:
+    try:
+        runtime.find_model("opt")
+    except ModelError:
+        pytest.skip("no language model here (pocket-opt is not built)")
+    open_and_run(lab, browser, "06")
+    example, shots = handles(browser, 2)
+
+    def prompt() -> str:
+        return browser.find_element(By.CSS_SELECTOR, ".beft-prompt").get_attribute("aria-label")
+
+    wait("the prompt", lambda: "of cb, example 1" in prompt() and "1 of 1 demonstrations" in prompt())
+    labels = browser.find_elements(By.CSS_SELECTOR, ".widget-slider .widget-label, .widget-dropdown .widget-label")
+    assert [label.text for label in labels] == ["Task", "Example", "Demonstrations"]
+    browser.execute_script("arguments[0].focus()", example)
+    example.send_keys(Keys.ARROW_RIGHT)
+    wait("the next example", lambda: "of cb, example 2" in prompt(), 20)
+    browser.execute_script("arguments[0].focus()", shots)
+    shots.send_keys(Keys.END)
+    wait("what does not fit to be told", lambda: "did not fit" in prompt(), 20)
+    assert "did not fit" in numbers(browser)
+    browser.find_element(By.CSS_SELECTOR, ".widget-dropdown select").send_keys("sst2")
+    wait("another task", lambda: "of sst2, example 2" in prompt() and "great" in numbers(browser), 20)
+    browser.save_screenshot(str(tmp_path / "playground.png"))
     assert_console_is_clean(browser)
