@@ -260,9 +260,8 @@ def _read_weights(folder: Path) -> bytes:
 
 def _tensors(data: bytes, path: Path) -> dict[str, Tensor]:
     try:
-        tensors = dict(
-            sorted(load(data).items())
-        )  # safetensors gives them in an order of its own, drawn anew each time
+        # Sorted: safetensors gives them in an order of its own, drawn anew each time.
+        tensors = dict(sorted(load(data).items()))
     except (SafetensorError, ValueError, KeyError) as error:
         raise AdapterError(
             f"{path}: {len(data):,} bytes that are no whole safetensors file ({error}). It was truncated or "

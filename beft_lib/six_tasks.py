@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import runtime
-from .experiments import MISSING, interval, read_shards
+from .comparing import paired
+from .experiments import MISSING, read_shards
+from .metrics import interval
 from .prompts import PROMPTS
 
 if TYPE_CHECKING:
@@ -119,9 +121,9 @@ def _ahead(runs: Any, one: str, other: str) -> dict[str, float]:
     for task, of_task in runs.groupby("task"):
         seeds = of_task.pivot_table(index="seed", columns="method", values="score")
         scores = seeds.reindex(columns=[one, other]).dropna()
-        apart = (scores[one] - scores[other]).to_numpy()
-        if len(apart):
-            found[task] = float(np.sign(apart.mean())) if abs(apart.mean()) > interval(apart) else 0.0
+        if len(scores):
+            test = paired(scores[one].to_numpy(), scores[other].to_numpy())
+            found[task] = float(np.sign(test["difference"])) if abs(test["difference"]) > test["±"] else 0.0
     return {task: found[task] for task in PROMPTS if task in found}
 
 

@@ -103,7 +103,8 @@ def _pretrain(recipe: Any, folder: Path, minutes: float | None, log: Callable[[s
         return False
     about = machine()
     record["machine"] = (
-        f"{about.get('cpu_count', '?')} CPU cores ({about.get('platform', '?')}), {about.get('device', 'cpu')}"
+        f"{about.get('cpu_count', '?')} CPU cores ({about.get('platform', '?')}), {about.get('device', 'cpu')}; "
+        f"threads used: {record['threads']}"
     )
     write_card(folder, record)
     write_text_whole(folder / "pretraining.json", json.dumps(record, indent=1) + "\n")  # last: it says "finished"

@@ -13,7 +13,7 @@ from .texts import texts
 def overlap(n: int = 400_000, seed: str = "train/0") -> dict[str, float]:
     """Share of each task's validation examples whose texts all stand, word by word, in one of n pretraining texts.
 
-    400,000 is what pocket-bert reads of every kind.
+    400,000 are more than any model reads of every kind (``RECIPES``): what they share is an upper bound for each.
     """
     wanted: dict[str, set[tuple[str, int]]] = defaultdict(set)  # first sentence of an example: which examples
     parts: dict[tuple[str, int], list[str]] = {}
