@@ -92,14 +92,14 @@ def look(model: nn.Module, task: Task, example: int, shots: int, seed: int = 0, 
     assert task.prompt is not None
     tokenizer = tokenizer or load_tokenizer(model)
     one, prompt = task.validation.select([example]), task.prompt
-    choices = candidate_ids(task, tokenizer) if prompt.answers else []
+    choices = candidate_ids(task, tokenizer, one[0]) if prompt.answers else []
     length = context_of(model, tokenizer, prompt.max_length)
     room = length - (max(map(len, choices)) if choices else prompt.max_new)
     found = encode_prompts(task, one, tokenizer, room, min(shots, len(task.train)), seed, first=example)
     (ids,), shown = found.ids, round(found.shots)
     question: Ids = tokenizer(prompt.ask(one[0]), verbose=False)["input_ids"]
     right = prompt.answer(one[0])
-    answers = list(prompt.answers)
+    answers = list(prompt.candidates(one[0]))
     if not choices:
         (said,) = generate(model, [ids], tokenizer, prompt.stop, prompt.max_new)
         answers = [right, f" {said}{prompt.stop}"]

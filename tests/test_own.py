@@ -34,6 +34,7 @@ from beft_lib.pocket.pretrain import make_model
 from beft_lib.pocket.tokenizer import make_tokenizer
 from beft_lib.probing import probe
 from beft_lib.reading import SUFFIXES
+from beft_lib.widget_prompts import look
 
 pytestmark = pytest.mark.filterwarnings("ignore::beft_lib.errors.DataWarning")
 SIZE = 40
@@ -509,6 +510,7 @@ def test_options_of_an_example_s_own_are_scored_as_fixed_ones_are(opt, tmp_path)
     model = load_model(opt, task)
     tokenizer = load_tokenizer(model)
     found: Any = prompting.ask(model, task)
+    shown: list[list[str]] = []
     for example, scores in zip(task.validation, found.scores, strict=True):
         ids = tokenizer(task.prompt.ask(example))["input_ids"]
         for option, score in zip(task.prompt.candidates(example), scores, strict=True):
@@ -517,7 +519,11 @@ def test_options_of_an_example_s_own_are_scored_as_fixed_ones_are(opt, tmp_path)
                 logits = model(input_ids=torch.tensor([[*ids, *answer]])).logits[0].double().log_softmax(-1)
             by_hand = np.mean([logits[len(ids) - 1 + i, token].item() for i, token in enumerate(answer)])
             assert score == pytest.approx(by_hand, abs=1e-4)
-    assert len({tuple(task.prompt.candidates(example)) for example in task.validation}) == len(task.validation)
+        seen = look(model, task, len(shown), shots=0)  # lesson 06's playground
+        shown.append(list(seen.answers))
+        assert shown[-1] == [option.strip() for option in task.prompt.candidates(example)]
+        assert list(seen.answers.values()) == pytest.approx(scores.tolist(), abs=1e-4)
+    assert len(set(map(tuple, shown))) == len(task.validation)
 
 
 def test_long_texts_are_counted_and_said(bert, tmp_path):
