@@ -20,6 +20,13 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("MPLBACKEND", "agg")
 
 
+def pytest_runtest_setup() -> None:
+    """Every test draws the same numbers, alone or after others: one that fails now and then tells nobody anything."""
+    import torch
+
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def beft_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A BEFT_HOME and a hub cache for this session only: nobody's own files are read or written."""
