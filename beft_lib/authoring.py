@@ -1,8 +1,9 @@
 """From one source, ``notebooks/source/NN_name.py`` (jupytext percent), the student's notebook and the solutions.
 
 A cell tagged ``solution`` goes to the solutions only, one tagged ``stub`` to the student only; all others to both, so
-the two never drift. The first code cell is the same in every lesson and comes from ``lesson.py``. Notebooks are
-executed top to bottom and cleaned, so that a diff shows what changed in the lesson and not when or where it ran.
+the two never drift. The first code cell is the same in every lesson and comes from ``lesson.py``; what stands above it
+(``header``) leads to the glossary, and to Colab. Notebooks are executed top to bottom and cleaned, so that a diff shows
+what changed in the lesson and not when or where it ran.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from .places import lesson_files, lesson_number, lesson_prefix, lessons_folder
 
 ONLY_IN = {"stub": "student", "solution": "solutions"}  # a cell's tag: the one version that has it
 VERSIONS = ("student", "solutions")
+COLAB = "https://colab.research.google.com"
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 _METADATA = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
@@ -57,18 +59,19 @@ def target(source: Path, version: str) -> Path:
 def build(source: Path, version: str) -> Any:
     """The cells of one version as a notebook node, without outputs; the same source gives the same notebook."""
     import jupytext
-    from nbformat.v4 import new_notebook
+    from nbformat.v4 import new_markdown_cell, new_notebook
 
     from .lesson import first_cell
 
     number, seen = lesson_number(source), dict[str, int]()
-    cells = []
+    cells: list[Any] = []
     for cell in jupytext.reads(source.read_text(encoding="utf-8"), fmt="py:percent").cells:
         tags = cell.metadata.get("tags", [])
         if any(ONLY_IN.get(tag, version) != version for tag in tags):
             continue
         if cell.cell_type == "code" and not any(c.cell_type == "code" for c in cells):
             cell.source = first_cell(number)
+            cells.append(new_markdown_cell(header(source, version), id=f"{lesson_prefix(number)}-header"))
         if not cell.source.strip():
             continue
         cell.metadata = {"tags": list(tags)} if tags else {}
@@ -78,6 +81,22 @@ def build(source: Path, version: str) -> Any:
         cell.id = f"{lesson_prefix(number)}-{digest}" + (f"-{seen[digest]}" if seen[digest] > 1 else "")
         cells.append(cell)
     return new_notebook(cells=cells, metadata=_METADATA)
+
+
+def header(source: Path, version: str) -> str:
+    """What stands above a lesson's first code cell: the badge, once ``badges`` was told where, and the glossary."""
+    from .lesson import REPOSITORY
+
+    notebook = target(source, version)
+    folder = notebook.relative_to(source.parent.parent).parent
+    glossary = f"[glossary]({'../' * len(folder.parts)}GLOSSARY.md)"
+    if REPOSITORY:
+        glossary += f" ([online](https://github.com/{REPOSITORY}/blob/HEAD/notebooks/GLOSSARY.md))"
+    line = f"A word that you do not know? The {glossary} explains the terms of the course."
+    if not REPOSITORY:
+        return line
+    path = (Path("notebooks") / folder / notebook.name).as_posix()
+    return f"[![Open in Colab]({COLAB}/assets/colab-badge.svg)]({COLAB}/github/{REPOSITORY}/blob/main/{path})\n\n{line}"
 
 
 def author(source: Path, version: str, execute: bool, timeout: int = 1200) -> Built:
@@ -163,14 +182,17 @@ def _execute(notebook: Any, path: Path, timeout: int) -> None:
 
 
 def _keep_outputs(notebook: Any, path: Path) -> bool:
-    """Take over the outputs of the notebook that is there. False when its code is another."""
+    """Take over the outputs of the notebook that is there. False when its code is another.
+
+    The first cell is not compared: it is everyone's, and what it installs in Colab does not change what it says.
+    """
     import nbformat
 
     if not path.is_file():
         return False
     old = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
     new = [c for c in notebook.cells if c.cell_type == "code"]
-    if [c.source for c in old] != [c.source for c in new]:
+    if len(old) != len(new) or [c.source for c in old[1:]] != [c.source for c in new[1:]]:
         return False
     for cell, before in zip(new, old, strict=True):
         cell.outputs, cell.execution_count = before.outputs, before.execution_count

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from .hardware import device_name, loaded_against_installed, machine, threads
 from .runtime import Choice, choose_profile
 
-# What pip is given where the course is missing (Colab); `badges --repo` will put the address of a wheel here.
-COURSE_WHEEL = "beft-lib"
+# OWNER/NAME on GitHub; `python -m beft_lib badges --repo OWNER/NAME` writes this line.
+REPOSITORY = ""
+# What pip is given where the course is missing (Colab).
+COURSE_WHEEL = f"git+https://github.com/{REPOSITORY}" if REPOSITORY else "beft-lib"
 
 # The first cell of every lesson, the same but for the number; a test holds the notebooks to it. With --no-deps nothing
 # that is there is replaced, torch and numpy least of all; the names after the course's are what Colab lacks.

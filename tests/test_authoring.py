@@ -58,8 +58,9 @@ def test_each_version_has_its_own_cells_and_all_the_others(source: Path) -> None
     student, solutions = (authoring.build(source, version) for version in authoring.VERSIONS)
     assert "answer = ..." in code(student) and "answer = 42" not in code(student)
     assert "answer = 42" in code(solutions) and "answer = ..." not in code(solutions)
-    shared = [c.source for c in student.cells if c.source != "answer = ..."]
-    assert shared == [c.source for c in solutions.cells if c.source != "answer = 42"]
+    shared = [c.source for c in student.cells if c.source != "answer = ..." and not c.id.endswith("-header")]
+    others = [c.source for c in solutions.cells if c.source != "answer = 42" and not c.id.endswith("-header")]
+    assert shared == others and len(shared) == len(student.cells) - 2
     assert student.cells[0].source.startswith("# A title") and "Überall" in student.cells[0].source
     nbformat.validate(student)
 
@@ -67,6 +68,19 @@ def test_each_version_has_its_own_cells_and_all_the_others(source: Path) -> None
 def test_the_first_code_cell_is_everyones(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     assert code(authoring.build(source, "student"))[0] == first_cell("77")
+
+
+@pytest.mark.parametrize("repository", ["", "ada/beft-course"])
+def test_above_the_first_code_stand_the_glossary_and_the_badge(
+    repository: str, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("beft_lib.lesson.REPOSITORY", repository)
+    for version, inside, up in (("student", "", ""), ("solutions", "solutions/", "../")):
+        cells = authoring.build(source, version).cells
+        at = next(i for i, cell in enumerate(cells) if cell.cell_type == "code")
+        assert cells[at - 1].id == "l77-header" and f"]({up}GLOSSARY.md)" in cells[at - 1].source
+        badge = f"/github/{repository}/blob/main/notebooks/{inside}77_a_lesson.ipynb)"
+        assert (badge in cells[at - 1].source) == bool(repository)
 
 
 def test_building_twice_gives_the_same_file(source: Path) -> None:
@@ -91,6 +105,12 @@ def test_executed_outputs_stay_while_only_prose_changes(source: Path) -> None:
     kept = nbformat.read(built.path, as_version=4)
     assert "Another" in kept.cells[0].source
     assert [c.outputs for c in kept.cells if c.cell_type == "code"] == [c.outputs for c in cells]
+
+    with pytest.MonkeyPatch.context() as patch:  # the first cell installs from elsewhere: nothing that it says changes
+        patch.setattr("beft_lib.lesson.first_cell", lambda number: f"lesson = {number!r}  # from elsewhere")
+        assert not authoring.author(source, "solutions", execute=False).notes
+        moved = [c for c in nbformat.read(built.path, as_version=4).cells if c.cell_type == "code"]
+    assert "elsewhere" in moved[0].source and [c.outputs for c in moved] == [c.outputs for c in cells]
 
     source.write_text(SOURCE.replace("2 * 3", "3 * 3"), encoding="utf-8")
     assert "--execute" in str(authoring.author(source, "solutions", execute=False))
