@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -87,21 +88,48 @@ def test_rows_fit_and_are_reproducible(style):
 def test_bert_rows_ask_whether_the_second_segment_follows():
     rows = make_rows("bert", "rows", 2000).rows
     counts = [sum(row["next_sentence_label"] == label for row in rows) / len(rows) for label in (-100, 0, 1)]
-    assert counts[0] == pytest.approx(0.2, abs=0.04) and counts[1] == pytest.approx(0.6, abs=0.05)
+    assert counts == pytest.approx([0.2, 0.7, 0.1], abs=0.05)
     assert all(len(row["input_ids"]) == len(row["token_type_ids"]) for row in rows)
 
 
 @pytest.mark.parametrize("style", ["bert", "roberta"])
-def test_words_with_content_are_hidden_three_times_as_often_and_always_the_same_ones(style):
+def test_answers_are_hidden_more_often_than_other_words_and_always_the_same_ones(style):
     tokenizer = make_tokenizer(style)
     collate = pretrain._collator(RECIPES[f"pocket-{style}"], tokenizer)
     rows = [{"input_ids": row["input_ids"]} for row in make_rows(style, "mask", 800).rows]
     one, two = collate(rows), collate(rows)
     assert torch.equal(one["input_ids"], two["input_ids"]) and torch.equal(one["labels"], two["labels"])
     inputs = torch.where(one["labels"] == -100, one["input_ids"], one["labels"])
-    frame = torch.isin(inputs, collate.kept) & ~torch.isin(inputs, collate.special)
-    shares = [(one["labels"] != -100)[at].float().mean().item() for at in (~torch.isin(inputs, collate.kept), frame)]
-    assert shares == pytest.approx([0.3, 0.1], abs=0.02)
+
+    def share(words: Iterable[str]) -> float:
+        at = torch.isin(inputs, torch.tensor(tokenizer.convert_tokens_to_ids(list(words))))
+        return (one["labels"] != -100)[at].float().mean().item()
+
+    frame = set(pretrain.FRAME) - {"\n"}
+    content = set(vocabulary(style)) - set(pretrain.HIDDEN) - set(tokenizer.all_special_tokens)
+    assert [share(words) for words in (frame, content, pretrain.VERDICT)] == pytest.approx([0.1, 0.3, 0.6], abs=0.02)
+    assert share(tokenizer.all_special_tokens) == 0.0
+
+
+def test_the_next_sentence_weighs_little_beside_the_hidden_words(tmp_path):
+    """The same loss as the model's own, but for the weight."""
+    tokenizer = make_tokenizer("bert")
+    model, recipe = pretrain.make_model("bert", tokenizer), RECIPES["pocket-bert"]
+    rows = make_rows("bert", "loss", 32)
+    trainer = pretrain.PocketTrainer(model=model, args=pretrain._arguments(recipe, tmp_path), eval_dataset=rows)
+    batch = pretrain._collator(recipe, tokenizer)(rows.rows)
+    whole, mine = model(**batch).loss, trainer.compute_loss(model, batch)
+    following = model(**batch).seq_relationship_logits
+    asked = torch.nn.functional.cross_entropy(following, batch["next_sentence_label"])
+    assert asked > 0.1
+    assert (whole - mine).item() == pytest.approx((1 - pretrain.NEXT_SENTENCE) * asked.item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("style", ["bert", "roberta"])
+def test_a_layer_of_a_masked_model_starts_as_the_identity(style):
+    model = pretrain.make_model(style, make_tokenizer(style)).eval()
+    states = model(input_ids=torch.arange(5, 25)[None], output_hidden_states=True).hidden_states
+    assert all(torch.allclose(states[0], state, atol=1e-4) for state in states) and states[0].std() > 0.5
 
 
 @pytest.mark.parametrize("style", ["opt", "llama"])
@@ -112,12 +140,13 @@ def test_rows_of_language_models_are_one_text_each(style):
     assert rows == [[first, *encode(text, ids), last] for text, _ in texts("rows", 50)]
 
 
-def test_recaps_come_first_and_batches_are_of_like_length():
-    batch, first = 8, 160
-    rows = training_rows("opt", "order", first, 320, batch).rows
+def test_some_kinds_come_first_and_batches_are_of_like_length():
+    batch, n = 8, 160
+    rows = training_rows("opt", "order", [("recap", n), ("review", n)], 2 * n, batch).rows
     key = lambda some: sorted(row["input_ids"] for row in some)  # noqa: E731
-    assert key(rows[:first]) == key(make_rows("opt", "order/recaps", first, "recap").rows)
-    assert key(rows[first:]) == key(make_rows("opt", "order", 320).rows)
+    assert key(rows[:n]) == key(make_rows("opt", "order/recaps", n, "recap").rows)
+    assert key(rows[n : 2 * n]) == key(make_rows("opt", "order/reviews", n, "review").rows)
+    assert key(rows[2 * n :]) == key(make_rows("opt", "order", 2 * n).rows)
     lengths = [[len(row["input_ids"]) for row in rows[i : i + batch]] for i in range(0, len(rows), batch)]
     assert sum(max(one) * batch for one in lengths) < 1.15 * sum(map(sum, lengths))
 

@@ -78,7 +78,7 @@ def build(
             log(f"{name}: finished before, in {folder} (--again builds it anew)")
             continue
         if smoke:
-            recipe = replace(recipe, first=32, texts=64, batch=min(recipe.batch, 16), validation_texts=16)
+            recipe = replace(recipe, first=(("recap", 32),), texts=64, batch=min(recipe.batch, 16), validation_texts=16)
         if not _pretrain(recipe, folder, minutes, log):
             continue
         if not smoke:

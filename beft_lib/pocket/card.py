@@ -73,7 +73,7 @@ def _card(record: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
         "",
         "| | |",
         "|---|---|",
-        f"| texts | {recipe['first']:,} recaps, then {recipe['texts']:,} of every kind, each seen once "
+        f"| texts | {_first(recipe)}{recipe['texts']:,} of every kind, each seen once "
         f"({record['train_tokens']:,} tokens) |",
         f"| corpus seed | `train/{recipe['seed']}`; validation: `validation`, {recipe['validation_texts']:,} texts |",
         f"| schedule | {_optimizer(recipe)}, 5 % warm-up, linear to 0; batch {recipe['batch']} |",
@@ -83,6 +83,10 @@ def _card(record: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
     ]
     lines += ["", "## Measured", "", *figures_table(figures)] if figures else ["", "Not measured: a smoke build."]
     return "\n".join(lines) + "\n"
+
+
+def _first(recipe: Mapping[str, Any]) -> str:
+    return "".join(f"{n:,} of the kind `{kind}`, then " for kind, n in recipe["first"])
 
 
 def _optimizer(recipe: Mapping[str, Any]) -> str:

@@ -42,7 +42,8 @@ def make_rows(style: str, seed: str, n_texts: int, kind: str | None = None) -> R
 def _bert(encoded: Sequence[list[int]], ids: dict[str, int], order: random.Random, longest: int) -> list[Row]:
     """One text a row, as BERT was pretrained: two segments, and whether the second is the text's own.
 
-    A fifth stay in one piece (no question asked), a fifth end in another text, the rest are cut between two sentences.
+    A fifth stay in one piece (no question asked), a tenth end in another text (there little can be looked up), the rest
+    are cut between two sentences.
     """
     cls, sep, ends = ids["[CLS]"], ids["[SEP]"], {ids["."], ids["?"]}
     cuts = [[i + 1 for i, token in enumerate(text[:-1]) if token in ends] for text in encoded]
@@ -53,7 +54,7 @@ def _bert(encoded: Sequence[list[int]], ids: dict[str, int], order: random.Rando
             cut = cuts[i][int(order.random() * len(cuts[i]))]
             one, two, own = text[:cut], text[cut:], 0  # BertForPreTraining: 0 is the real next segment
             j = (i + 1) % len(encoded)
-            if draw >= 0.8 and cuts[j]:
+            if draw >= 0.9 and cuts[j]:
                 other = encoded[j][cuts[j][int(order.random() * len(cuts[j]))] :]
                 if len(one) + len(other) + 3 <= longest:
                     two, own = other, 1
@@ -91,9 +92,10 @@ def _causal(opening: str, closing: str) -> Callable[..., list[Row]]:
     return frame
 
 
-def training_rows(style: str, seed: str, first: int, n_texts: int, batch: int) -> Rows:
-    """A curriculum: ``first`` recaps, then ``n_texts`` of every kind, in the order in which they are read."""
-    stages = [make_rows(style, f"{seed}/recaps", first, "recap"), make_rows(style, seed, n_texts)]
+def training_rows(style: str, seed: str, first: Sequence[tuple[str, int]], n_texts: int, batch: int) -> Rows:
+    """A curriculum: so many texts of some kinds, then ``n_texts`` of every kind, in the order in which they come."""
+    stages = [make_rows(style, f"{seed}/{kind}s", n, kind) for kind, n in first]
+    stages.append(make_rows(style, seed, n_texts))
     order = random.Random(f"{seed}/order")
     rows = [row for stage in stages for row in _ordered(stage.rows, batch, order)]
     return Rows(rows, sum(s.text_tokens for s in stages), sum(s.nats for s in stages))

@@ -40,13 +40,15 @@ from .tokenizer import STYLES, make_tokenizer
 WIDTH, LAYERS, HEADS = 160, 4, 5
 # Standard deviation of weights at the start: larger where the norm comes before a layer's attention than where after.
 SPREAD = {"bert": 0.05, "roberta": 0.05, "opt": 0.1, "llama": 0.1}
-# Words that hold a sentence together: they are asked less often than the others.
-FRAME = frozenset(
-    (
-        "a an the is was are in of and with that so does this mean do have has not can we infer suppose or by near "
-        'title context question answer passage word same meaning these two sentences other words how many . , : ? " \n'
-    ).split(" ")
-)
+# How often a word is hidden, as a multiple of ``Recipe.mask``: words that hold a sentence together less often than the
+# others, words that answer more often.
+FRAME = (
+    "a an the is was are of in and with that so does this mean do have has not can we infer suppose or by near "
+    'title context question answer passage word same meaning these two sentences other words how many . , : ? " \n'
+).split(" ")
+VERDICT = "great terrible true false yes no maybe right wrong".split(" ")
+HIDDEN = dict.fromkeys(FRAME, 1 / 3) | dict.fromkeys(VERDICT, 2.0)
+NEXT_SENTENCE = 0.1  # weight of BERT's second question beside the first; with 1, the first is learned more slowly
 
 
 @dataclass(frozen=True)
@@ -54,13 +56,14 @@ class Recipe:
     """One pocket model: its family, and how long and how it is trained.
 
     Attributes:
-        first: so many recaps come first: to look things up is learned from them, and then used everywhere.
+        first: kinds of text that come first, one after the other, and how many of each. What is rare in the mixture is
+            then learned in a few hundred steps (to look things up; which words praise and which blame), and used later.
         texts: how many texts of every kind follow; each is seen once.
         batch: rows a step.
         learning_rate: peak of a schedule with 5 % warm-up and linear decay to zero, for embeddings, norms and biases
             (AdamW).
         matrix_rate: the same for the matrices of the layers (Muon).
-        mask: share of the words with content that is hidden, of the others a third of that (masked models).
+        mask: share of the words that is hidden; ``HIDDEN`` says of which words more and of which less (masked models).
     """
 
     name: str
@@ -68,20 +71,24 @@ class Recipe:
     texts: int
     batch: int
     learning_rate: float
-    first: int
+    first: tuple[tuple[str, int], ...] = ()
     mask: float = 0.0
     matrix_rate: float = 5e-3
     seed: int = 0
     validation_texts: int = 300
 
+    @property
+    def n_texts(self) -> int:
+        return self.texts + sum(n for _, n in self.first)
+
 
 RECIPES: dict[str, Recipe] = {
     row.name: row
     for row in (
-        Recipe("pocket-bert", "bert", 180_000, 32, 1e-3, first=60_000, mask=0.3, matrix_rate=2.5e-3),
-        Recipe("pocket-roberta", "roberta", 180_000, 32, 1e-3, first=60_000, mask=0.3, matrix_rate=2.5e-3),
-        Recipe("pocket-opt", "opt", 340_000, 32, 2e-3, first=60_000),
-        Recipe("pocket-llama", "llama", 140_000, 32, 2e-3, first=60_000),
+        Recipe("pocket-bert", "bert", 190_000, 32, 2e-3, (("claims", 12_000), ("review", 12_000)), mask=0.3),
+        Recipe("pocket-roberta", "roberta", 190_000, 32, 2e-3, (("claims", 12_000), ("review", 12_000)), mask=0.3),
+        Recipe("pocket-opt", "opt", 340_000, 32, 2e-3, (("recap", 60_000),)),
+        Recipe("pocket-llama", "llama", 140_000, 32, 2e-3, (("recap", 60_000),)),
     )
 }
 
@@ -91,13 +98,16 @@ def make_model(style: str, tokenizer: PreTrainedTokenizerFast) -> PreTrainedMode
 
     Stock classes, but weights are drawn wider than usual (.02), and learned positions begin as sines: a narrow
     model that begins with nearly even attention takes very long to find out that it can look things up (measured on
-    recaps: after 0.5 M tokens 30 % of values are copied rightly, 13 % with the stock initialisation).
+    recaps: after 0.5 M tokens 30 % of values are copied rightly, 13 % with the stock initialisation). Where the norm
+    comes after (BERT, RoBERTa), a layer starts as the identity: what it adds is zero. Then it bears twice the rates.
     """
     model = _architecture(style, tokenizer)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "position" in name:
                 parameter.copy_(SPREAD[style] * math.sqrt(2) * _sines(*parameter.shape))
+            elif name.endswith("output.dense.weight"):
+                parameter.zero_()
             elif parameter.ndim == 2:
                 parameter.normal_(std=SPREAD[style])
     return model
@@ -227,11 +237,11 @@ def pretrain(
     tokenizer = make_tokenizer(recipe.style)
     set_seed(recipe.seed)
     model = make_model(recipe.style, tokenizer)
-    log(f"{recipe.name}: {model.num_parameters():,} parameters; writing {recipe.first + recipe.texts:,} texts")
+    log(f"{recipe.name}: {model.num_parameters():,} parameters; writing {recipe.n_texts:,} texts")
     train = training_rows(recipe.style, f"train/{recipe.seed}", recipe.first, recipe.texts, recipe.batch)
     validation = make_rows(recipe.style, "validation", recipe.validation_texts)
     log(f"{len(train):,} rows, {train.text_tokens:,} tokens; at most {train.nats / train.text_tokens:.4f} nats a token")
-    trainer = Trainer(
+    trainer = PocketTrainer(
         model=model,
         args=_arguments(recipe, checkpoints),
         train_dataset=train,
@@ -259,6 +269,25 @@ def pretrain(
         "log": trainer.state.log_history,
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
     }
+
+
+class PocketTrainer(Trainer):
+    """Stock, but BERT's question about the next sentence weighs less than what is hidden."""
+
+    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **kwargs: Any) -> Any:
+        if "next_sentence_label" not in inputs:
+            return super().compute_loss(model, inputs, return_outputs, **kwargs)
+        outputs = model(**inputs)
+        masked, following = (
+            nn.functional.cross_entropy(logits.flatten(0, -2), inputs[name].flatten(), reduction="sum")
+            / (inputs[name] != -100).sum().clamp(min=1)
+            for logits, name in (
+                (outputs.prediction_logits, "labels"),
+                (outputs.seq_relationship_logits, "next_sentence_label"),
+            )
+        )
+        loss = masked + NEXT_SENTENCE * following
+        return (loss, outputs) if return_outputs else loss
 
 
 def _arguments(recipe: Recipe, folder: Path) -> TrainingArguments:
@@ -291,25 +320,27 @@ def _arguments(recipe: Recipe, folder: Path) -> TrainingArguments:
 class SeededMasking(DataCollatorForLanguageModeling):
     """Stock masking, drawn from a seed that the batch itself gives: an interruption cannot change what is hidden.
 
-    Most tokens of the world are fixed words ("the", "is", ".") that are soon learned; two thirds of those that would be
-    hidden are left, so that more of what is asked has to be looked up in the text.
+    Most tokens of the world are fixed words ("the", "is", ".") that are soon learned, and few are answers; so the
+    first are hidden less often and the last more (``HIDDEN``), and more of what is asked has to be found in the text.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, **options: Any):
-        super().__init__(tokenizer, **options)
-        self.kept = torch.tensor(sorted({*tokenizer.all_special_ids, *tokenizer.convert_tokens_to_ids(list(FRAME))}))
-        self.special = torch.tensor(tokenizer.all_special_ids)
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, mask: float, **options: Any):
+        share = torch.ones(len(tokenizer))  # of every token, relative to the others
+        for word, times in HIDDEN.items():
+            share[tokenizer.convert_tokens_to_ids(word)] = times
+        share[tokenizer.all_special_ids] = 0.0
+        super().__init__(tokenizer, mlm_probability=mask * share.max().item(), **options)
+        self.asked = share / share.max()  # (V,)
 
     def torch_mask_tokens(
         self, inputs: Tensor, special_tokens_mask: Any | None = None, offset_mapping: Any | None = None
     ) -> tuple[Tensor, Tensor]:
         self.generator = torch.Generator().manual_seed(zlib.crc32(inputs.numpy().tobytes()))
-        spared = torch.rand(inputs.shape, generator=self.generator) < 2 / 3  # (B, T)
-        special = torch.isin(inputs, self.special) | (spared & torch.isin(inputs, self.kept))  # quicker than by row
-        return super().torch_mask_tokens(inputs, special)
+        spared = torch.rand(inputs.shape, generator=self.generator) >= self.asked[inputs]  # (B, T)
+        return super().torch_mask_tokens(inputs, spared)
 
 
 def _collator(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> DataCollatorForLanguageModeling:
     if not recipe.mask:
         return DataCollatorForLanguageModeling(tokenizer, mlm=False)
-    return SeededMasking(tokenizer, mlm=True, mlm_probability=recipe.mask, seed=recipe.seed)
+    return SeededMasking(tokenizer, recipe.mask, mlm=True, seed=recipe.seed)
