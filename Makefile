@@ -1,13 +1,14 @@
 # Thin wrappers; on Windows type what they call: python -m beft_lib course, and so on.
 PYTHON ?= $(shell command -v python3 || command -v python)
 
-.PHONY: help course test lab doctor lock
+.PHONY: help course test lab doctor book lock
 
 help:
 	@echo "make course   set up, run the lessons, leave executed and readable copies in build/course"
 	@echo "make test     set up, run every test and every lesson; ARGS='-k name' goes on to pytest"
 	@echo "make lab      set up, open JupyterLab on lesson 00"
 	@echo "make doctor   say what works here and what does not, with the fix"
+	@echo "make book     build the course as a site into build/book (needs pip install -e '.[book]')"
 	@echo "make lock     remake requirements.lock from pyproject.toml (needs uv and a connection)"
 
 course:
@@ -22,7 +23,10 @@ lab:
 doctor:
 	@$(PYTHON) -m beft_lib doctor
 
+book:
+	@$(PYTHON) -m beft_lib book
+
 # Exact versions for Python 3.10 to 3.13 on Linux, macOS and Windows in one file; the settings are under [tool.uv].
-# Versions that still fit are kept; UPGRADE=--upgrade takes the newest.
+# The extra `book` is left out. Versions that still fit are kept; UPGRADE=--upgrade takes the newest.
 lock:
-	uv pip compile pyproject.toml --all-extras --no-annotate --custom-compile-command "make lock" $(UPGRADE) -o requirements.lock
+	uv pip compile pyproject.toml --extra course --extra test --extra dev --no-annotate --custom-compile-command "make lock" $(UPGRADE) -o requirements.lock

@@ -60,6 +60,7 @@ VERBS: dict[str, Verb] = {
         Verb("bench", "measure speed against bare PyTorch", "commands_science", "add_bench", "run_bench"),
         Verb("mini", "figures of the shipped English data: variety, near-duplicates, shortcuts", "mini"),
         Verb("pocket", "rebuild the pocket world: its data and models", "pocket.build"),
+        Verb("book", "build the course as a site with search; build/book", "book", sets_up=False),
         Verb("badges", "stamp Open in Colab on the lessons: badges --repo OWNER/NAME", "badges"),
         Verb("author", "build the notebooks of the lessons from their sources", "authoring"),
     )

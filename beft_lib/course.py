@@ -78,9 +78,16 @@ def to_html(notebook: Any, title: str) -> str:
 
     nowhere = dict.fromkeys(("require_js_url", "mathjax_url", "jquery_url", "widget_renderer_url"), "")
     exporter = HTMLExporter(template_name="lab", **nowhere)
-    page, _ = exporter.from_notebook_node(_with_alt(_with_mathml(notebook)), resources={"metadata": {"name": title}})
+    page, _ = exporter.from_notebook_node(with_alt(_with_mathml(notebook)), resources={"metadata": {"name": title}})
     page = re.sub(r'<script src=""[^>]*></script>', "", page)
     return re.sub(r"<!-- Load mathjax -->.*?<!-- End of mathjax configuration -->", "", page, flags=re.DOTALL)
+
+
+def to_mathml(latex: str, block: bool) -> str:
+    """A formula as MathML, which browsers show without a script. Raises what latex2mathml raises."""
+    from latex2mathml.converter import convert
+
+    return convert(latex.replace("{aligned}", "{split}"), display="block" if block else "inline")  # split: all it knows
 
 
 def copy_lessons(target: Path) -> list[Path]:
@@ -177,14 +184,11 @@ def _with_mathml(notebook: Any) -> Any:
     """A copy whose formulas ($…$ and $$…$$ in prose) are MathML, which browsers show by themselves."""
     import copy
 
-    from latex2mathml.converter import convert
-
     def formula(found: re.Match[str]) -> str:
         if found["code"]:
             return found["code"]
-        source = (found["block"] or found["inline"]).replace("{aligned}", "{split}")  # the one name it does not know
         try:
-            return convert(source, display="block" if found["block"] else "inline")
+            return to_mathml(found["block"] or found["inline"], block=bool(found["block"]))
         except Exception:  # a formula it cannot read stays as it was written
             return found[0]
 
@@ -202,7 +206,7 @@ def _with_mathml(notebook: Any) -> Any:
     return notebook
 
 
-def _with_alt(notebook: Any) -> Any:
+def with_alt(notebook: Any) -> Any:
     """The same notebook, its pictures as HTML with their alt text, which nbconvert's template leaves out."""
     for output in (o for cell in notebook.cells for o in cell.get("outputs", [])):
         told = output.get("metadata", {}).get("image/png", {})

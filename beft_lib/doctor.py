@@ -86,7 +86,7 @@ def _packages() -> Iterator[Finding]:
         return
     problems, newest = [], []
     for line in asked:
-        wanted = re.match(r"(?P<name>[\w.-]+)>=(?P<version>[\d.]+)(?!.*extra == .(?:test|dev))", line)
+        wanted = re.match(r"(?P<name>[\w.-]+)>=(?P<version>[\d.]+)(?!.*extra == .(?:test|dev|book))", line)
         if not wanted:
             continue
         name, least = wanted["name"], wanted["version"]

@@ -101,6 +101,7 @@ FLOORS: dict[str, tuple[int, str]] = {
     "lesson": (5, "DESIGN"),
     "mini": (5, "a verb: figures of the shipped data"),
     "authoring": (5, "a verb: notebooks from their sources"),
+    "book": (5, "a verb: the lessons as a site"),
     "badges": (5, "a verb: where the course lives, to authoring"),
     "course": (5, "what the verb course does"),
     "doctor": (5, "a verb"),

@@ -21,6 +21,7 @@ import beft_lib
 from beft_lib.setup_env import MINILM_PACKAGE
 
 ROOT = Path(__file__).resolve().parent.parent
+UNLOCKED = {"book"}  # the site's own tools: no learner installs them
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 SYSTEMS = {"linux": ("Linux", "posix"), "darwin": ("Darwin", "posix"), "win32": ("Windows", "nt")}
 
@@ -34,7 +35,8 @@ def metadata() -> dict[str, Any]:
 
 def asked() -> list[Requirement]:
     project = metadata()["project"]
-    extras = (line for lines in project["optional-dependencies"].values() for line in lines)
+    locked = {name: lines for name, lines in project["optional-dependencies"].items() if name not in UNLOCKED}
+    extras = (line for lines in locked.values() for line in lines)
     return [Requirement(line) for line in [*project["dependencies"], *extras]]
 
 
