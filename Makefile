@@ -1,7 +1,7 @@
 # Thin wrappers; on Windows type what they call: python -m beft_lib course, and so on.
 PYTHON ?= $(shell command -v python3 || command -v python)
 
-.PHONY: help course test lab doctor book lock
+.PHONY: help course test lab doctor book slides lock
 
 help:
 	@echo "make course   set up, run the lessons, leave executed and readable copies in build/course"
@@ -9,6 +9,7 @@ help:
 	@echo "make lab      set up, open JupyterLab on lesson 00"
 	@echo "make doctor   say what works here and what does not, with the fix"
 	@echo "make book     build the course as a site into build/book (needs pip install -e '.[book]')"
+	@echo "make slides   make slides of the lessons, to be shown offline, in build/slides (needs the same)"
 	@echo "make lock     remake requirements.lock from pyproject.toml (needs uv and a connection)"
 
 course:
@@ -25,6 +26,9 @@ doctor:
 
 book:
 	@$(PYTHON) -m beft_lib book
+
+slides:
+	@$(PYTHON) -m beft_lib slides
 
 # Exact versions for Python 3.10 to 3.13 on Linux, macOS and Windows in one file; the settings are under [tool.uv].
 # The extra `book` is left out. Versions that still fit are kept; UPGRADE=--upgrade takes the newest.

@@ -61,6 +61,8 @@ VERBS: dict[str, Verb] = {
         Verb("mini", "figures of the shipped English data: variety, near-duplicates, shortcuts", "mini"),
         Verb("pocket", "rebuild the pocket world: its data and models", "pocket.build"),
         Verb("book", "build the course as a site with search; build/book", "book", sets_up=False),
+        Verb("slides", "make slides of the lessons, to be shown offline; build/slides", "slides", sets_up=False),
+        Verb("handout", "the lessons without outputs, to print and to unpack; build/handout", "handout"),
         Verb("badges", "stamp Open in Colab on the lessons: badges --repo OWNER/NAME", "badges"),
         Verb("author", "build the notebooks of the lessons from their sources", "authoring"),
     )

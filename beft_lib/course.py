@@ -78,7 +78,7 @@ def to_html(notebook: Any, title: str) -> str:
 
     nowhere = dict.fromkeys(("require_js_url", "mathjax_url", "jquery_url", "widget_renderer_url"), "")
     exporter = HTMLExporter(template_name="lab", **nowhere)
-    page, _ = exporter.from_notebook_node(with_alt(_with_mathml(notebook)), resources={"metadata": {"name": title}})
+    page, _ = exporter.from_notebook_node(with_alt(with_mathml(notebook)), resources={"metadata": {"name": title}})
     page = re.sub(r'<script src=""[^>]*></script>', "", page)
     return re.sub(r"<!-- Load mathjax -->.*?<!-- End of mathjax configuration -->", "", page, flags=re.DOTALL)
 
@@ -180,7 +180,7 @@ def _title(notebook: Any, name: str) -> str:
     return name
 
 
-def _with_mathml(notebook: Any) -> Any:
+def with_mathml(notebook: Any) -> Any:
     """A copy whose formulas ($…$ and $$…$$ in prose) are MathML, which browsers show by themselves."""
     import copy
 

@@ -102,6 +102,8 @@ FLOORS: dict[str, tuple[int, str]] = {
     "mini": (5, "a verb: figures of the shipped data"),
     "authoring": (5, "a verb: notebooks from their sources"),
     "book": (5, "a verb: the lessons as a site"),
+    "slides": (5, "a verb: the lessons cut up into slides"),
+    "handout": (5, "a verb: the lessons to print"),
     "badges": (5, "a verb: where the course lives, to authoring"),
     "course": (5, "what the verb course does"),
     "doctor": (5, "a verb"),
