@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -58,7 +58,8 @@ class BiasTerm:
 
     def __repr__(self) -> str:
         first = self.parts[0]
-        width = first.module.bias.numel() if first.index is None else first.index.numel()
+        bias: Any = first.module.bias
+        width = bias.numel() if first.index is None else first.index.numel()
         return f"{self.term}: {len(self)} layers × ({width},) in {first.name.split(' ', 2)[2]}"
 
 

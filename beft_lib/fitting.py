@@ -27,6 +27,8 @@ class FittingTrainer(Trainer):
         group: rows that belong together (the candidates of one example), and are never parted.
     """
 
+    model: nn.Module  # a stock Trainer may be made without one
+
     def __init__(self, group: int = 1, **options: Any):
         super().__init__(**options)
         self.pieces, self.group = 1, group

@@ -43,7 +43,7 @@ def shortcuts(row: TaskRow) -> dict[str, View]:
 
 def figures(task: Task) -> dict[str, Any]:
     """Everything the data card of one task quotes."""
-    examples = [*task.train, *task.validation]  # type: ignore[misc]
+    examples: list[dict[str, Any]] = [*task.train, *task.validation]  # type: ignore[misc]
     texts = [[t.format_map(e) for t in task.row.texts] for e in examples]
     words = [len(" ".join(t).split()) for t in texts]
     labels = np.array([e["label"] for e in examples])
@@ -88,7 +88,8 @@ def _achieved(
         model = make_pipeline(features, Ridge() if task.row.regression else LogisticRegression(max_iter=1000))
         predicted = model.fit(items[fit], labels[fit]).predict(items[test])
         if task.row.regression:
-            return 0.0 if np.ptp(predicted) == 0 else float(spearmanr(predicted, labels[test]).statistic)
+            order: Any = spearmanr(predicted, labels[test])
+            return 0.0 if np.ptp(predicted) == 0 else float(order.statistic)
         return float(accuracy_score(labels[test], predicted))
 
     everything = np.arange(len(labels))

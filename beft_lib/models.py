@@ -119,11 +119,10 @@ def load_tokenizer(
     model: nn.Module | None = None, model_source: runtime.ModelSource | None = None
 ) -> PreTrainedTokenizerBase:
     """The tokenizer that belongs to a model from ``load_model`` (or to a source)."""
-    if model_source is None:
-        name = getattr(getattr(model, "config", None), "name_or_path", "")
-        model_source = getattr(model, "beft_source", None) or runtime.locate_model(name)
+    name = getattr(getattr(model, "config", None), "name_or_path", "")
+    source = model_source or getattr(model, "beft_source", None) or runtime.locate_model(name)
     with quiet():
-        return AutoTokenizer.from_pretrained(model_source.path, **_where(model_source))
+        return AutoTokenizer.from_pretrained(source.path, **_where(source))
 
 
 def fresh_head(model: nn.Module, seed: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -25,7 +26,7 @@ def by_field(compared: pd.DataFrame, versus: str = "head") -> Axes:
     """``tables.compare``'s lines: a panel a model and task, a row a method, means with 95 % intervals; dashed: the
     mean of ``versus``.
     """
-    panels = list(compared.groupby(["model", "task", "n_train"], sort=False))
+    panels: list[tuple[Any, pd.DataFrame]] = list(compared.groupby(["model", "task", "n_train"], sort=False))
     methods = list(dict.fromkeys(compared["method"]))
     columns = min(3, len(panels))
     lines = -(-len(panels) // columns)
@@ -75,7 +76,8 @@ def by_cost(compared: pd.DataFrame, cost: str = "bytes", ax: Axes | None = None)
     ax.set_title(f"{compared['model'].iloc[0]} on {compared['task'].iloc[0]}: score and {cost}", loc="left")
     ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
     told = ", ".join(f"{r['method']} {r['score']:.3f} at {r[cost]:,.0f}" for _, r in compared.iterrows())
-    return describe(ax, f"Points of score against {cost}: {told}.", compared.set_index("method")[["score", "±", cost]])
+    table = compared[["method", "score", "±", cost]].set_index("method")
+    return describe(ax, f"Points of score against {cost}: {told}.", table)
 
 
 @styled
@@ -84,7 +86,7 @@ def by_size(compared: pd.DataFrame, methods: Sequence[str] = ("head", "value", "
     ax = _axes(7.2, 3.6, ax)
     table = pd.DataFrame()
     for method in methods:
-        of, look = compared[compared["method"] == method].sort_values("n_train"), look_of(method)
+        of, look = compared.loc[compared["method"] == method].sort_values("n_train"), look_of(method)
         ax.errorbar(of["n_train"], of["score"], yerr=of["±"].fillna(0), fmt=look.marker, linestyle=look.line,
                     color=look.color, capsize=3, markersize=8, label=method)  # fmt: skip
         table[method] = of.set_index("n_train")["score"]

@@ -153,7 +153,8 @@ def beside_paper(rows: Iterable[Row], model: str = "minilm") -> pd.DataFrame:
     real = [row for row in rows if row["model"] == model and not str(row["source"]).endswith("(shipped)")]
     rte = [row for row in real if row["task"] == "rte" and row["n_train"] == 300 and not _recipe(row)]
     ours = compare(rte).set_index("method") if rte else pd.DataFrame(columns=["score", "±", "seeds", "seconds / full"])
-    ours = ours[["score", "±", "seeds", "seconds / full"]].rename(columns={"seconds / full": "ours, time / full"})
+    ours = ours.rename(columns={"seconds / full": "ours, time / full"})
+    ours = ours.reindex(columns=["score", "±", "seeds", "ours, time / full"])
     ours[["score", "±"]] = 100 * ours[["score", "±"]].astype(float)
     every = [*told.index, *(method for method in ours.index if method not in told.index)]
     return told.join(ours.rename(columns={"score": "ours"}), how="outer").reindex(every).rename_axis("method")
@@ -183,7 +184,8 @@ def overtaking(sized: pd.DataFrame) -> list[str]:
     """
     told = []
     same = ["model", "task", "source", "recipe"]
-    for (model, task, *_), lines in sized.groupby(same, sort=False) if len(sized) else ():
+    groups: Any = sized.groupby(same, sort=False) if len(sized) else ()
+    for (model, task, *_), lines in groups:
         if len(lines) > 1:
             column = next(name for name in lines if " - " in str(name))
             second, first = str(column).split(" - ")

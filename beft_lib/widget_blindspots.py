@@ -137,7 +137,7 @@ class BlindSpots(Touchable):
         picture, table = ipywidgets.HTML(), ipywidgets.HTML()
 
         def update(_: Any = None) -> None:
-            moves = Moves(x.value, y.value, ruler.value, walk.value)
+            moves = Moves(x.value, y.value, str(ruler.value), walk.value)
             picture.value, table.value = svg(_scene(moves), in_words(moves)), _table(moves)
 
         for control in (x, y, ruler, walk):

@@ -106,9 +106,8 @@ def _start_from_activations(model: nn.Module, wrapper: Any) -> None:
     model.eval()
     with torch.no_grad():
         cast(Any, model).base_model(input_ids=ids, attention_mask=torch.ones_like(ids), past_key_values=cache)
-        pairs = [
-            pair for layer in cache.layers for pair in (layer.keys, layer.values)
-        ]  # 2L × (1, heads, tokens, width)
+        filled: Any = cache.layers
+        pairs = [pair for layer in filled for pair in (layer.keys, layer.values)]  # 2L × (1, heads, tokens, width)
         if len(pairs) != 2 * len(layers_of(model)):
             raise TrainingError(
                 f"{type(model).__name__} ({family_of(model).model_type}) keeps no keys and values of its own, which a "
