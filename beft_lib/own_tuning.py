@@ -176,24 +176,32 @@ def _intervals(
 ) -> tuple[tuple[float, float], tuple[float, float, float]]:
     """95 % of the score (accuracy: Wilson's; else a bootstrap's), and the paired difference with its own."""
     n = len(task.validation)
-    draws = np.random.default_rng(seed).integers(n, size=(RESAMPLES, n))
-    scores = np.array([after(at) for at in draws])
     every = np.arange(n)
+
+    def gain(at: np.ndarray) -> float:
+        return after(at) - before(at)
+
     if task.metric == "accuracy":
         right = stats.binomtest(round(after(every) * n), n).proportion_ci(0.95, "wilson")
         within = (float(right.low), float(right.high))
     else:
-        within = _percentiles(scores)
-    differences = scores - np.array([before(at) for at in draws])
-    return within, (after(every) - before(every), *_percentiles(differences))
+        within = _resampled(after, n, seed)
+    return within, (gain(every), *_resampled(gain, n, seed))
 
 
-def _percentiles(values: np.ndarray) -> tuple[float, float]:
-    """NaN where every resample says the same: that is no certainty, but too little to see a spread."""
-    if np.ptp(values) == 0:
+def _resampled(score: Score, n: int, seed: int) -> tuple[float, float]:
+    """95 % of a score over resamples of ``n`` examples. NaN where every resample says the same: that is no certainty,
+    but too little to see a spread.
+    """
+    if n < 2:
         return math.nan, math.nan
-    low, high = np.percentile(values, [2.5, 97.5])
-    return float(low), float(high)
+    found: Any = stats.bootstrap(
+        (np.arange(n),), score, n_resamples=RESAMPLES, vectorized=False, method="percentile",
+        random_state=np.random.default_rng(seed),
+    )  # fmt: skip
+    if np.ptp(found.bootstrap_distribution) == 0:
+        return math.nan, math.nan
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
 def _constant(task: Task) -> tuple[str, float]:

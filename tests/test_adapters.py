@@ -148,7 +148,7 @@ def test_from_a_base_on_disk_to_stock_peft(pooler, task, tune, tmp_path):
     other = load_model(base, task, seed=0)
     load_adapter(other, folder)
     torch.testing.assert_close(logits(other), logits(run.model), atol=1e-6, rtol=0)
-    assert "private" not in "".join(path.read_text(errors="replace") for path in folder.iterdir())
+    assert "private" not in "".join(path.read_text(encoding="utf-8", errors="replace") for path in folder.iterdir())
 
 
 def test_a_base_in_16_bits_takes_an_adapter_from_32(tune, tmp_path):
@@ -519,14 +519,14 @@ def test_only_an_adapter_is_replaced(tune, tmp_path):
     mine = tmp_path / "mine"
     mine.mkdir()
     save_adapter(run, mine)  # an empty folder holds nothing to lose
-    (mine / "notes.txt").write_text("weeks of work")
+    (mine / "notes.txt").write_text("weeks of work", encoding="utf-8")
     with pytest.raises(AdapterError, match=r"notes\.txt.*Choose another folder"):
         save_adapter(run, mine)
     (mine / "notes.txt").unlink()
     assert save_adapter(run, mine) == mine
     (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "README.md").write_text("not an adapter")
-    (tmp_path / "file").write_text("x")
+    (tmp_path / "model" / "README.md").write_text("not an adapter", encoding="utf-8")
+    (tmp_path / "file").write_text("x", encoding="utf-8")
     (tmp_path / "link").symlink_to(mine)
     for name, message in (("model", r"README\.md"), ("file", "is a file"), ("link", "is a link")):
         with pytest.raises(AdapterError, match=message):

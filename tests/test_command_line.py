@@ -75,5 +75,7 @@ def test_it_runs_as_a_module_from_anywhere(tmp_path: Path) -> None:
     package = Path(beft_lib.__file__).parent.parent
     code = f"import sys; sys.path.insert(0, {str(package)!r}); sys.argv = ['beft', '--version']; " \
            "import runpy; runpy.run_module('beft_lib', run_name='__main__')"  # fmt: skip
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, encoding="utf-8", check=False
+    )
     assert done.stdout.strip() == f"beft-lib {beft_lib.__version__}"

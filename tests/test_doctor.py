@@ -117,6 +117,8 @@ def test_a_bare_python_gets_its_lines_and_the_fix(tmp_path: Path) -> None:
         "report = doctor.diagnose()\n"
         "print(report); sys.exit(0 if report.well else 1)"
     )
-    done = subprocess.run([sys.executable, "-S", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", code], cwd=tmp_path, capture_output=True, text=True, encoding="utf-8", check=False
+    )
     assert done.returncode == 1 and done.stderr == "", done.stderr
     assert "FAIL  packages" in done.stdout and "python -m beft_lib course" in done.stdout

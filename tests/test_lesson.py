@@ -83,6 +83,12 @@ def test_a_lesson_is_quiet(tmp_path: Path) -> None:
     )
     here = {**os.environ, "PYTHONPATH": str(Path(lesson.__file__).parent.parent)}
     done = subprocess.run(
-        [sys.executable, "-c", code], env=here, capture_output=True, text=True, cwd=tmp_path, check=False
+        [sys.executable, "-c", code],
+        env=here,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        cwd=tmp_path,
+        check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")

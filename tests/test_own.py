@@ -29,7 +29,7 @@ from beft_lib.methods import fine_tune
 from beft_lib.models import load_tokenizer
 from beft_lib.own_columns import KINDS
 from beft_lib.own_data import FEW, HELD, TRAIN, UNEVEN
-from beft_lib.own_tuning import OwnRun, _percentiles
+from beft_lib.own_tuning import OwnRun, _resampled
 from beft_lib.pocket.pretrain import make_model
 from beft_lib.pocket.tokenizer import make_tokenizer
 from beft_lib.probing import probe
@@ -562,9 +562,13 @@ def test_a_mistake_is_told_before_anything_is_loaded(bert, tmp_path):
 
 
 def test_an_interval_that_cannot_be_seen_is_none():
-    assert all(map(math.isnan, _percentiles(np.ones(9))))
-    low, high = _percentiles(np.linspace(0, 1, 1001))
-    assert (low, high) == (pytest.approx(0.025), pytest.approx(0.975))
+    assert all(map(math.isnan, _resampled(lambda at: 1.0, 9, 0)))
+    assert all(map(math.isnan, _resampled(lambda at: float(at.mean()), 1, 0)))
+    spread = 200 / math.sqrt(12 * 200)  # of the mean of 200 numbers, 0 to 199
+    low, high = _resampled(lambda at: float(at.mean()), 200, 0)
+    assert low == pytest.approx(99.5 - 1.96 * spread, abs=0.25 * spread)
+    assert high == pytest.approx(99.5 + 1.96 * spread, abs=0.25 * spread)
+    assert (low, high) == _resampled(lambda at: float(at.mean()), 200, 0) != _resampled(lambda at: at.mean(), 200, 1)
 
 
 VERDICTS = [
