@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .probing import probe
     from .prompting import ask, complete, score_answers
     from .prompts import PROMPTS
+    from .quizzes import quiz
     from .scores import importance, importance_per_layer, magnitude, magnitude_per_layer, rank_terms
     from .tasks import TASKS, load_task
 
@@ -93,6 +94,7 @@ _MODULE_OF = {
     "complete": "prompting",
     "score_answers": "prompting",
     "PROMPTS": "prompts",
+    "quiz": "quizzes",
     "importance": "scores",
     "importance_per_layer": "scores",
     "magnitude": "scores",
@@ -148,6 +150,7 @@ __all__ = [
     "own_task",
     "predict",
     "probe",
+    "quiz",
     "rank_terms",
     "register_family",
     "remove",

@@ -11,6 +11,7 @@ from typing import Any
 from .course import lessons, to_html
 from .files import write_bytes_whole, write_text_whole
 from .places import checkout, lessons_folder
+from .quizzes import SHOWS_QUIZ
 
 PRINT = "<style>@media print { h1 { break-before: page; } pre, table { break-inside: avoid; } }</style></head>"
 STAMP = (1980, 1, 1, 0, 0, 0)  # of every file in the zip, so that the same lessons make the same zip
@@ -54,8 +55,11 @@ def build_handout(target: Path) -> tuple[Path, Path]:
 
 
 def blank(notebook: Any) -> Any:
-    """The notebook as before anybody ran it."""
+    """The notebook as before anybody ran it. The quick questions stay: they are prose, whatever cell shows them."""
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = [], None
+            cell.outputs = cell.outputs if cell.source.startswith(SHOWS_QUIZ) else []
+            cell.execution_count = None
+            for output in cell.outputs:
+                output.execution_count = None
     return notebook

@@ -17,8 +17,8 @@ REPOSITORY = ""
 COURSE_WHEEL = f"git+https://github.com/{REPOSITORY}" if REPOSITORY else "beft-lib"
 
 # The first cell of every lesson, the same but for the number; a test holds the notebooks to it. With --no-deps nothing
-# that is there is replaced, torch and numpy least of all; the names after the course's are what Colab lacks.
-_INSTALL = f"install -q --no-deps {COURSE_WHEEL} evaluate jupyterquiz"
+# that is there is replaced, torch and numpy least of all; the name after the course's is what Colab lacks.
+_INSTALL = f"install -q --no-deps {COURSE_WHEEL} evaluate"
 FIRST_CELL = f"""\
 from importlib.util import find_spec  # where the course is missing (Colab), the next line fetches it, and nothing else
 if not find_spec("beft_lib"): get_ipython().run_line_magic("pip", "{_INSTALL}")

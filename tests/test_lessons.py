@@ -16,6 +16,7 @@ nbformat = pytest.importorskip("nbformat")
 from beft_lib import authoring, checks  # noqa: E402
 from beft_lib.lesson import first_cell  # noqa: E402
 from beft_lib.places import lesson_files, lesson_number, lesson_prefix  # noqa: E402
+from beft_lib.quizzes import SHOWS_QUIZ, quiz  # noqa: E402
 
 SOURCES = authoring.sources()
 if not SOURCES:
@@ -145,19 +146,18 @@ def test_headings_are_in_order(source: Path) -> None:
     assert all(now <= before + 1 for before, now in pairwise(levels))
 
 
-@every_lesson
-def test_questions_have_one_right_answer_and_feedback_on_each(source: Path) -> None:
-    text = "\n".join(cell.source for cell in cells(read(source), "markdown"))
-    if "## Quick questions" not in text:
-        assert source.name.startswith("00")
+@every_notebook
+def test_quick_questions_come_before_the_recap(source: Path, version: str) -> None:
+    """The questions themselves are rows of ``quiz_table.py`` and have tests of their own."""
+    number, notebook = lesson_number(source), read(source, version)
+    if number == "appendix":
         return
-    part = text.split("## Quick questions")[1].split("\n## ")[0]
-    questions = re.split(r"^\*\*\d+\. ", part, flags=re.MULTILINE)[1:]
-    assert 2 <= len(questions) <= 3
-    for question in questions:
-        feedback = re.findall(r"<details><summary>.+?</summary>(.+?)</details>", question, re.DOTALL)
-        assert len(feedback) >= 2
-        assert sum(answer.strip().startswith("Yes") for answer in feedback) == 1
+    shown = [i for i, cell in enumerate(notebook.cells) if cell.source == f'{SHOWS_QUIZ}"{number}")']
+    assert len(shown) == 1, f'end the lesson with beft_lib.quiz("{number}"); its questions are a row of quiz_table.py'
+    before, cell, after = notebook.cells[shown[0] - 1 : shown[0] + 2]
+    assert before.source.startswith("## Quick questions") and after.source.startswith("## Recap")
+    (output,) = cell.outputs
+    assert output.data["text/html"] == quiz(number).html(), "run `author --execute` again: the questions are new"
 
 
 @every_lesson

@@ -23,6 +23,7 @@ pytest.importorskip("ipywidgets")
 
 from beft_lib import authoring, runtime  # noqa: E402
 from beft_lib.errors import ModelError  # noqa: E402
+from beft_lib.quiz_table import QUIZZES  # noqa: E402
 
 By = pytest.importorskip("selenium.webdriver.common.by").By
 Keys = pytest.importorskip("selenium.webdriver.common.keys").Keys
@@ -67,6 +68,12 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         needed = [cell for cell in code if number in NEEDS and cell.source.startswith(NEEDS[number])]
         notebook.cells = [*code[:2], *needed, shown]  # what comes between may train
         nbformat.write(notebook, folder / f"lesson{number}.ipynb")
+    notebook = authoring.build(authoring.sources()["01"], "student")
+    asked = [cell for cell in notebook.cells if cell.source.startswith("beft_lib.quiz(")]
+    formula = next(cell for cell in notebook.cells if cell.cell_type == "markdown" and "$" in cell.source)
+    first = next(cell for cell in notebook.cells if cell.cell_type == "code")
+    notebook.cells = [formula, first, *asked]
+    nbformat.write(notebook, folder / "lessonquiz.ipynb")
     for name, content in SETTINGS.items():
         path = folder / "settings" / f"{name}.jupyterlab-settings"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -243,4 +250,29 @@ def test_the_prompt_playground_answers_the_keyboard(lab: str, browser: Any, tmp_
     browser.find_element(By.CSS_SELECTOR, ".widget-dropdown select").send_keys("sst2")
     wait("another task", lambda: "of sst2, example 2" in prompt() and "great" in numbers(browser), 20)
     browser.save_screenshot(str(tmp_path / "playground.png"))
+    assert_console_is_clean(browser)
+
+
+def test_the_quick_questions_answer_the_keyboard(lab: str, browser: Any, tmp_path: Path) -> None:
+    open_and_run(lab, browser, "quiz")
+    questions = QUIZZES["01"]
+    count = sum(len(question.answers) for question in questions)
+
+    def radios() -> list[Any] | None:
+        there = browser.find_elements(By.CSS_SELECTOR, ".widget-radio-box input")
+        return there if len(there) == count else None
+
+    def told() -> str:
+        return "".join(one.text.strip() for one in browser.find_elements(By.CSS_SELECTOR, ".widget-html [aria-live]"))
+
+    first = wait("the answers", radios, 240)[0]
+    assert not told()
+    first.send_keys(Keys.SPACE)  # JupyterLab keeps the arrows for itself: every answer can be reached by Tab
+    answers = list(questions[0].answers.values())
+    wait("what is said to the first answer", lambda: told() == answers[0], 10)
+    first.send_keys(Keys.TAB)
+    browser.switch_to.active_element.send_keys(Keys.SPACE)
+    wait("what is said to the second", lambda: told() == answers[1], 10)
+    assert [radio.is_selected() for radio in radios()[:3]] == [False, True, False]
+    browser.save_screenshot(str(tmp_path / "quiz.png"))
     assert_console_is_clean(browser)

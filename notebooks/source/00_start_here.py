@@ -259,6 +259,14 @@ print(f"difference {difference:+.3f}, standard error of one result {error:.3f}")
 # Not all of them may be in your copy yet; the folder shows which are. Solutions to all exercises are in the folder `solutions`.
 
 # %% [markdown]
+# ## Quick questions
+#
+# Choose an answer, and you are told about it at once.
+
+# %%
+beft_lib.quiz("00")
+
+# %% [markdown]
 # ## Recap
 #
 # - A profile decides which model and data your machine uses; the lessons are the same everywhere.

@@ -549,28 +549,10 @@ show(summary.map("{:.4f}".format), "Thirty steps of training")
 # %% [markdown]
 # ## Quick questions
 #
-# Open the answer that you think is right.
-#
-# **1. A bias doubles in length and keeps its direction. What is its score?**
-#
-# <details><summary>0.25</summary>No. The ratio enters once and is not squared: 1 - min(2, 1/2).</details>
-# <details><summary>0.5</summary>Yes: the cosine is 1, and the smaller of 2 and 1/2 is 1/2.</details>
-# <details><summary>1</summary>No. That is the score of a right angle.</details>
+# Choose an answer, and you are told about it at once.
 
-# %% [markdown]
-# **2. Two terms get exactly the same update, number by number. One of them was a hundred times longer before. Which one has the higher
-# importance?**
-#
-# <details><summary>The long one</summary>No. Relative to its length it hardly moved.</details>
-# <details><summary>The short one</summary>Yes. The score is relative to where a vector began.</details>
-# <details><summary>Both the same</summary>No, that is what magnitude says: it sees the update only.</details>
-
-# %% [markdown]
-# **3. All vectors of a model are multiplied by the same rotation, before and after training. What happens to the scores?**
-#
-# <details><summary>They change, because every number changes</summary>No. Lengths and the angles between pre and post stay.</details>
-# <details><summary>Only the part from the angle changes</summary>No. Both turn together, so the angle between them stays.</details>
-# <details><summary>Nothing</summary>Yes: only lengths and angles enter. (Magnitude, which looks at single numbers, would change.)</details>
+# %%
+beft_lib.quiz("01")
 
 # %% [markdown]
 # ## Recap

@@ -575,30 +575,10 @@ print("decay alone shrinks it as predicted:", abs(key["float32, eps 1e-6, decay 
 # %% [markdown]
 # ## Quick questions
 #
-# Open the answer that you think is right.
-#
-# **1. Somebody tunes only $b_k$ of BERT and gets 74 percent, where the untrained model guesses at 50. What did the key bias do?**
-#
-# <details><summary>It learned something about the task, 24 points' worth</summary>No. It cannot change any output.</details>
-# <details><summary>Nothing: the head, trained along with it, did it all</summary>Yes. Compare with "head only", not with
-# guessing.</details>
-# <details><summary>Nothing: it must be a mistake in the code</summary>No. The head is trained in every method, and it alone can
-# learn much.</details>
+# Choose an answer, and you are told about it at once.
 
-# %% [markdown]
-# **2. You set every value bias of a trained BERT to zero. How can you get the old answers back without training?**
-#
-# <details><summary>Not at all: information was lost</summary>No. A constant was lost, and there is another place for it.</details>
-# <details><summary>Add the old value bias to the output bias</summary>No. On its way it went through the output projection.</details>
-# <details><summary>Add W_o times the old value bias to the output bias</summary>Yes: it passes attention unchanged, and then the
-# projection.</details>
-
-# %% [markdown]
-# **3. Can a query bias make the word *it* look at *dog* and the word *she* look at *girl*, in the same head and sentence?**
-#
-# <details><summary>Yes, if it is long enough</summary>No. Wherever it points, every query gets the same tilt.</details>
-# <details><summary>No: it adds the same numbers to every row</summary>Yes. Rows can differ only by what W_q makes of the
-# words.</details>
+# %%
+beft_lib.quiz("02")
 
 # %% [markdown]
 # ## Recap

@@ -585,25 +585,10 @@ for run in (chosen, head):
 # %% [markdown]
 # ## Quick questions
 #
-# Open an answer to see what it is worth.
-#
-# **1. A colleague probes for five steps, gets value 0.006 and query 0.0006, and says: "The value bias is ten times as
-# important for our task." What do you answer?**
-#
-# <details><summary>Right: ten times the score, ten times the importance</summary>No. After five steps of Adam both
-# have moved equally far. The factor says above all that the query vectors are longer.</details>
-#
-# <details><summary>Probe on shuffled labels as well, and tune both, before you speak of the task</summary>Yes. The
-# control says how much of the score comes from the labels, and tuning says what the choice is worth.</details>
+# Choose an answer, and you are told about it at once.
 
-# %% [markdown]
-# **2. Why is "head only" in the table at all?**
-#
-# <details><summary>Because it is the cheapest method</summary>No. It is cheap, but it is there as the zero
-# point.</details>
-#
-# <details><summary>Because every method trains the head; only the difference to this row is due to the
-# bias</summary>Yes. And since the key bias can do nothing, "key" must come out like it.</details>
+# %%
+beft_lib.quiz("03")
 
 # %% [markdown]
 # ## Recap

@@ -518,30 +518,10 @@ check.l04_defend(my_ruler, my_defence)
 # %% [markdown]
 # ## Quick questions
 #
-# Open the answer that you think is right.
-#
-# **1. A colleague trains twice as long, and the magnitude of the value bias nearly doubles. "It has become twice as important." What do you answer?**
-#
-# <details><summary>Right, that is what magnitude measures</summary>No. Under Adam, everything that is pulled moves on at the same pace. Query's
-# magnitude has nearly doubled as well.</details>
-# <details><summary>Compare with the other terms of the same run; the number alone says how long you trained</summary>Yes. Terms can be compared within
-# one run, sizes between runs cannot.</details>
+# Choose an answer, and you are told about it at once.
 
-# %% [markdown]
-# **2. Two examples pull a bias with equal force in opposite directions, all through the training. What do the rulers say?**
-#
-# <details><summary>All say zero: it did not move</summary>No. Importance and magnitude do. Fisher squares first and adds then.</details>
-# <details><summary>The per-example Fisher is high; importance, magnitude and the batch mean are about zero</summary>Yes. It matters to both
-# examples, and no single bias can please both.</details>
-# <details><summary>All are high, because the bias matters</summary>No. What does not move has no importance and no magnitude.</details>
-
-# %% [markdown]
-# **3. A model fits its training data perfectly and is sure of it. Where does that leave the empirical Fisher?**
-#
-# <details><summary>Near zero: nothing pulls any more</summary>Yes: $(1-p)^2$ is tiny for every example. It says the examples are learned, and not that
-# the bias does not matter.</details>
-# <details><summary>At its largest, because the model is trained</summary>No. The pull of a label that is no surprise is close to
-# zero.</details>
+# %%
+beft_lib.quiz("04")
 
 # %% [markdown]
 # ## Recap

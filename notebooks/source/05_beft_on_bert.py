@@ -530,27 +530,10 @@ print("what differs from the pretrained model:", sorted({name.split(".")[-2] for
 # %% [markdown]
 # ## Quick questions
 #
-# Open an answer to see what it is worth.
-#
-# **1. A paper reports that tuning b_k reaches 77 % on SST-2 with BERT, and concludes that keys matter. Your answer?**
-#
-# <details><summary>Compare it with the head alone</summary>Yes. On BERT, b_k changes nothing (lesson 02), so this row
-# *is* the head alone, and says what the other rows have to beat.</details>
-#
-# <details><summary>It needs more seeds</summary>No. More seeds would only measure the head more precisely.</details>
-#
-# <details><summary>Keys matter less than values, but they matter</summary>No. Keys do, their bias does not.</details>
+# Choose an answer, and you are told about it at once.
 
-# %% [markdown]
-# **2. You serve two hundred tasks from one BERT-base. What is the strongest reason for b_v?**
-#
-# <details><summary>Training is a hundred times faster</summary>No. A step costs about two thirds of a full
-# one.</details>
-#
-# <details><summary>Two hundred small files, and one base in memory</summary>Yes. Storage and switching shrink by
-# thousands, time by a third.</details>
-#
-# <details><summary>It always scores higher than full fine-tuning</summary>No. With more data, ask the table.</details>
+# %%
+beft_lib.quiz("05")
 
 # %% [markdown]
 # ## Recap

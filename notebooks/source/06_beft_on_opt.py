@@ -456,27 +456,10 @@ show(plan.set_index(["model", "method"]), "Here: gigabytes of a step, and the la
 # %% [markdown]
 # ## Quick questions
 #
-# Open the answer that you think is right.
-#
-# **1. With two demonstrations, F1 on SQuAD doubles. Which explanation should you test first?**
-#
-# <details><summary>The demonstrations told the model the answers</summary>No. They are about other stories.</details>
-#
-# <details><summary>They told it how to answer: compare the lengths of its answers</summary>Yes. If the answers got shorter and the facts in
-# them stayed, it was the form.</details>
-#
-# <details><summary>The model has learned from them, and will keep it</summary>No. Nothing in it changed; the next prompt starts
-# anew.</details>
+# Choose an answer, and you are told about it at once.
 
-# %% [markdown]
-# **2. Tuning only $b_v$ of OPT-6.7B takes less than half the memory of tuning all of it. Why not a thousandth?**
-#
-# <details><summary>Adam keeps two averages for every parameter of the model</summary>No. Only for those that are trained.</details>
-#
-# <details><summary>The frozen weights and the activations still have to be there</summary>Yes. The forward pass needs the first, the backward pass
-# the second.</details>
-#
-# <details><summary>The biases are kept in float32</summary>No. That is half a megabyte.</details>
+# %%
+beft_lib.quiz("06")
 
 # %% [markdown]
 # ## Recap

@@ -599,30 +599,10 @@ check.l07_row(my_row)
 # %% [markdown]
 # ## Quick questions
 #
-# Open the answer that you think is right.
-#
-# **1. You load a model whose fused layout you do not know, and guess. How do you find out that your "value bias" is none?**
-#
-# <details><summary>The shapes do not fit</summary>No. Both layouts have the same shapes.</details>
-# <details><summary>Move it: the attention of its own layer changes</summary>Yes. A value bias leaves it alone, bit for bit.</details>
-# <details><summary>The training diverges</summary>No. It runs as well as any other; only the name of the result is wrong.</details>
+# Choose an answer, and you are told about it at once.
 
-# %% [markdown]
-# **2. A bias-free model, after a probe: query, key and value each have importance 1. What follows?**
-#
-# <details><summary>All three matter equally</summary>No. The score would be 1 after the smallest move.</details>
-# <details><summary>The probe was too long, and the score has saturated</summary>No. It is 1 after the first step already.</details>
-# <details><summary>That all three moved, and nothing else</summary>Yes. To rank them one needs data, or at least another
-# measure.</details>
-
-# %% [markdown]
-# **3. Which of these can be handed on as a stock Llama, without any library of ours?**
-#
-# <details><summary>Only a tuned b_v, because it folds</summary>No. b_q and b_k have a place of their own in Llama, once
-# `attention_bias` is switched on.</details>
-# <details><summary>All three: b_v folded, b_q and b_k in their places</summary>Yes. In Mistral, which has no such places, it would be
-# none.</details>
-# <details><summary>None: Llama has no biases</summary>No. Its configuration can switch them on.</details>
+# %%
+beft_lib.quiz("07")
 
 # %% [markdown]
 # ## Recap
