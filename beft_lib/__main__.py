@@ -63,6 +63,8 @@ VERBS: dict[str, Verb] = {
         Verb("book", "build the course as a site with search; build/book", "book", sets_up=False),
         Verb("slides", "make slides of the lessons, to be shown offline; build/slides", "slides", sets_up=False),
         Verb("handout", "the lessons without outputs, to print and to unpack; build/handout", "handout"),
+        Verb("front", "write the README's numbers and picture from the results files", "frontpage", "add_front",
+             "run_front"),
         Verb("badges", "stamp Open in Colab on the lessons: badges --repo OWNER/NAME", "badges"),
         Verb("author", "build the notebooks of the lessons from their sources", "authoring"),
     )
