@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .adapters import describe_adapter, load_adapter, merge_adapter, save_adapter, use_adapter
     from .architectures import FAMILIES, TERMS, live_key, register_family
     from .biases import add_biases, find_biases, install, remove, reset, shifted, snapshot
+    from .board import pin
     from .effects import loss_without, output_change, task_batches
     from .errors import (
         AdapterError,
@@ -59,6 +60,7 @@ _MODULE_OF = {
     "reset": "biases",
     "shifted": "biases",
     "snapshot": "biases",
+    "pin": "board",
     "loss_without": "effects",
     "output_change": "effects",
     "task_batches": "effects",
@@ -148,6 +150,7 @@ __all__ = [
     "merge_adapter",
     "output_change",
     "own_task",
+    "pin",
     "predict",
     "probe",
     "quiz",

@@ -65,6 +65,7 @@ VERBS: dict[str, Verb] = {
         Verb("handout", "the lessons without outputs, to print and to unpack; build/handout", "handout"),
         Verb("front", "write the README's numbers and picture from the results files", "frontpage", "add_front",
              "run_front"),
+        Verb("board", "the class board: board add, board show FOLDER", "board"),
         Verb("badges", "stamp Open in Colab on the lessons: badges --repo OWNER/NAME", "badges"),
         Verb("author", "build the notebooks of the lessons from their sources", "authoring"),
     )

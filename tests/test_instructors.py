@@ -60,4 +60,4 @@ def test_the_rubric_adds_up() -> None:
 
 def test_the_commands_are_there() -> None:
     used = set(re.findall(r"python -m beft_lib (\w+)", TEXT))
-    assert {"doctor", "prefetch", "lessons", "course", "book"} <= used <= set(VERBS)
+    assert {"doctor", "prefetch", "lessons", "course", "book", "slides", "handout", "board"} <= used <= set(VERBS)

@@ -107,6 +107,7 @@ FLOORS: dict[str, tuple[int, str]] = {
     "book": (5, "a verb: the lessons as a site"),
     "slides": (5, "a verb: the lessons cut up into slides"),
     "handout": (5, "a verb: the lessons to print"),
+    "board": (5, "a verb: a class's results to one picture"),
     "badges": (5, "a verb: where the course lives, to authoring"),
     "course": (5, "what the verb course does"),
     "doctor": (5, "a verb"),
