@@ -11,6 +11,7 @@ import contextlib
 import io
 import shutil
 import tempfile
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -80,11 +81,11 @@ def build_book(target: Path, solutions: bool = False) -> Path:
     of order and the like.
     """
     try:
-        import myst_nb  # noqa: F401
-        import sphinx_book_theme  # noqa: F401
-        from sphinx.application import Sphinx
-        from sphinx.util.console import nocolor
-        from sphinx.util.docutils import docutils_namespace
+        for name in ("myst_nb", "sphinx_book_theme"):
+            import_module(name)
+        from sphinx.application import Sphinx  # pyright: ignore[reportMissingImports] - not in .venv
+        from sphinx.util.console import nocolor  # pyright: ignore[reportMissingImports]
+        from sphinx.util.docutils import docutils_namespace  # pyright: ignore[reportMissingImports]
     except ModuleNotFoundError as error:
         raise BeftError(f"The site needs {error.name}, which is not part of the course: {how('book')}") from error
     with tempfile.TemporaryDirectory(prefix="beft-book-") as folder:
@@ -147,7 +148,7 @@ def setup(app: Any) -> dict[str, bool]:
 
 
 def _formula(writer: Any, node: Any) -> None:
-    from docutils.nodes import SkipNode, math_block
+    from docutils.nodes import SkipNode, math_block  # pyright: ignore[reportMissingModuleSource]
 
     writer.body.append(to_mathml(node.astext(), block=isinstance(node, math_block)))
     raise SkipNode

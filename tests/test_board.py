@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 
 from beft_lib import __main__ as command_line
@@ -84,7 +85,7 @@ def test_the_picture_has_every_learner_and_is_told() -> None:
     assert "3 results" in told.alt and "Ben" in told.alt and len(told.table) == 3
     assert [text.get_text() for text in axes.texts] == ["query", "value", "value@top-half"]
     hollow = [line for line in axes.lines if line.get_markerfacecolor() == "white"]
-    assert [line.get_xdata()[0] for line in hollow] == [0.6, 0.71]
+    assert [list(np.asarray(line.get_xdata())) for line in hollow] == [[0.6], [0.71]]
     assert told.table.loc["Ada", "±"] == pytest.approx(1.96 * (0.74 * 0.26 / 100) ** 0.5)
     assert told.table.loc["Cyd", ["head only", "gain", "±"]].isna().all()
 
