@@ -86,7 +86,8 @@ def _card(record: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
 
 
 def _first(recipe: Mapping[str, Any]) -> str:
-    return "".join(f"{n:,} of the kind `{kind}`, then " for kind, n in recipe["first"])
+    kinds = " and ".join(f"{n:,} of the kind `{kind}`" for kind, n in recipe["first"])
+    return f"{kinds}, then "
 
 
 def _optimizer(recipe: Mapping[str, Any]) -> str:

@@ -94,11 +94,12 @@ def _causal(opening: str, closing: str) -> Callable[..., list[Row]]:
 
 def training_rows(style: str, seed: str, first: Sequence[tuple[str, int]], n_texts: int, batch: int) -> Rows:
     """A curriculum: so many texts of some kinds, then ``n_texts`` of every kind, in the order in which they come."""
-    stages = [make_rows(style, f"{seed}/{kind}s", n, kind) for kind, n in first]
-    stages.append(make_rows(style, seed, n_texts))
+    early = [make_rows(style, f"{seed}/{kind}s", n, kind) for kind, n in first]
+    every = make_rows(style, seed, n_texts)
     order = random.Random(f"{seed}/order")
-    rows = [row for stage in stages for row in _ordered(stage.rows, batch, order)]
-    return Rows(rows, sum(s.text_tokens for s in stages), sum(s.nats for s in stages))
+    stages = [[row for some in early for row in some.rows], every.rows]
+    rows = [row for stage in stages for row in _ordered(stage, batch, order)]
+    return Rows(rows, sum(s.text_tokens for s in [*early, every]), sum(s.nats for s in [*early, every]))
 
 
 def _ordered(rows: list[Row], batch: int, order: random.Random) -> list[Row]:

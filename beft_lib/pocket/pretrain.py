@@ -56,8 +56,8 @@ class Recipe:
     """One pocket model: its family, and how long and how it is trained.
 
     Attributes:
-        first: kinds of text that come first, one after the other, and how many of each. What is rare in the mixture is
-            then learned in a few hundred steps (to look things up; which words praise and which blame), and used later.
+        first: kinds of text that come first, and how many of each. What is rare in the mixture is then learned soon (to
+            look things up; which words praise and which blame), and used later.
         texts: how many texts of every kind follow; each is seen once.
         batch: rows a step.
         learning_rate: peak of a schedule with 5 % warm-up and linear decay to zero, for embeddings, norms and biases
@@ -82,11 +82,12 @@ class Recipe:
         return self.texts + sum(n for _, n in self.first)
 
 
+MASKED_FIRST = (("recap", 40_000), ("review", 20_000))
 RECIPES: dict[str, Recipe] = {
     row.name: row
     for row in (
-        Recipe("pocket-bert", "bert", 190_000, 32, 2e-3, (("claims", 12_000), ("review", 12_000)), mask=0.3),
-        Recipe("pocket-roberta", "roberta", 190_000, 32, 2e-3, (("claims", 12_000), ("review", 12_000)), mask=0.3),
+        Recipe("pocket-bert", "bert", 170_000, 32, 1e-3, MASKED_FIRST, mask=0.3, matrix_rate=2.5e-3),
+        Recipe("pocket-roberta", "roberta", 170_000, 32, 1e-3, MASKED_FIRST, mask=0.3, matrix_rate=2.5e-3),
         Recipe("pocket-opt", "opt", 340_000, 32, 2e-3, (("recap", 60_000),)),
         Recipe("pocket-llama", "llama", 140_000, 32, 2e-3, (("recap", 60_000),)),
     )
@@ -99,7 +100,7 @@ def make_model(style: str, tokenizer: PreTrainedTokenizerFast) -> PreTrainedMode
     Stock classes, but weights are drawn wider than usual (.02), and learned positions begin as sines: a narrow
     model that begins with nearly even attention takes very long to find out that it can look things up (measured on
     recaps: after 0.5 M tokens 30 % of values are copied rightly, 13 % with the stock initialisation). Where the norm
-    comes after (BERT, RoBERTa), a layer starts as the identity: what it adds is zero. Then it bears twice the rates.
+    comes after (BERT, RoBERTa), a layer starts as the identity: what it adds is zero.
     """
     model = _architecture(style, tokenizer)
     with torch.no_grad():
