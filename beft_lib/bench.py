@@ -28,7 +28,8 @@ from .methods import METHODS, prepare, recipe_for
 from .models import load_model, load_tokenizer
 from .probing import _Record, probe
 from .tasks import Task, load_task
-from .training import BiasTrainer, Recipe, Watch, arguments_for, way_of
+from .training import BiasTrainer, Recipe, arguments_for, way_of
+from .watching import Watch
 
 Batch = dict[str, Tensor]
 PLAIN, FISHER, ONE_BY_ONE = "backward, plain", "backward, per example", "per example, one by one"

@@ -21,7 +21,8 @@ from .halfway import frozen_layers, halfway
 from .methods import METHODS, method_row, prepare, recipe_for
 from .models import load_model, load_tokenizer
 from .tasks import Task, load_task
-from .training import Watch, arguments_for
+from .training import arguments_for
+from .watching import Watch
 from .wrapping import acting
 
 EVERY = (*METHODS, "value@top-half")

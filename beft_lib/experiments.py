@@ -29,7 +29,8 @@ from .rulers import MEASURED_AFTER, after_head, after_probe, facts
 from .scores import importance_per_layer, magnitude_per_layer
 from .shards import Shard, files_of
 from .tasks import TASKS, Task, load_task
-from .training import Training, progress_bar
+from .training import Training
+from .watching import progress_bar
 
 if TYPE_CHECKING:
     import pandas as pd

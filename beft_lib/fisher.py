@@ -27,7 +27,8 @@ from .methods import METHODS, fine_tune, prepare, recipe_for
 from .models import load_tokenizer
 from .rankings import Tabled, check_classes, layer_table, ranked
 from .tasks import Task
-from .training import Recipe, progress_bar
+from .training import Recipe
+from .watching import progress_bar
 
 if TYPE_CHECKING:
     import pandas as pd

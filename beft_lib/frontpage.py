@@ -73,8 +73,8 @@ def _rows(task: str) -> list[dict[str, Any]]:
 def _rte() -> str:
     from . import tables
 
-    table = tables.beside_paper(tables.shipped(REAL, tables.FILE))
-    lines = []
+    table: Any = tables.beside_paper(tables.shipped(REAL, tables.FILE))
+    lines: list[list[str]] = []
     for method, row in table.iterrows():
         seeds = "" if math.isnan(row["seeds"]) else f"{row['seeds']:.0f}"
         cells = [
@@ -129,7 +129,7 @@ def _asking(rows: Iterable[Mapping[str, Any]]) -> str:
     means, halves = (table.reindex(columns=list(PROMPTS)) for table in six_tasks.scores(rows))
     paper = six_tasks.paper()
     lines = [
-        [NAMES.get(method, method)] + [
+        [NAMES.get(str(method), str(method))] + [
             f"{_spread(means.loc[method, task], halves.loc[method, task])}"
             + (f" ({paper.loc[method, task]:.1f})" if method in paper.index else "")
             for task in PROMPTS

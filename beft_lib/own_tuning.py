@@ -195,10 +195,10 @@ def _resampled(score: Score, n: int, seed: int) -> tuple[float, float]:
     """
     if n < 2:
         return math.nan, math.nan
+    drawn: Any = {"random_state": np.random.default_rng(seed)}  # `rng` from scipy 1.15 on, which takes both
     found: Any = stats.bootstrap(
-        (np.arange(n),), score, n_resamples=RESAMPLES, vectorized=False, method="percentile",
-        random_state=np.random.default_rng(seed),
-    )  # fmt: skip
+        (np.arange(n),), score, n_resamples=RESAMPLES, vectorized=False, method="percentile", **drawn
+    )
     if np.ptp(found.bootstrap_distribution) == 0:
         return math.nan, math.nan
     return float(found.confidence_interval.low), float(found.confidence_interval.high)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -21,7 +20,6 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from tqdm.std import tqdm
 from transformers import PreTrainedTokenizerBase, PrinterCallback, TrainerCallback, TrainingArguments
 
 from . import classifying, prompting, runtime
@@ -29,9 +27,9 @@ from .errors import TrainingError
 from .files import write_text_whole
 from .fitting import FittingTrainer
 from .halfway import halfway
-from .hardware import is_main_process
 from .models import context_of
 from .tasks import Task
+from .watching import Watch
 
 TRAINED_FILE = "trained.safetensors"
 
@@ -185,85 +183,6 @@ class BiasTrainer(FittingTrainer):
         with torch.no_grad():
             for name, value in saved.items():
                 parameters[name].copy_(value)
-
-
-class Watch(TrainerCallback):
-    """Shows progress, keeps losses, samples memory, and stops before an update that would not be finite."""
-
-    def __init__(self, label: str, progress: bool | None):
-        self.label, self.progress = label, progress
-        self.loss: Tensor | None = None
-        self.norm: Tensor | None = None
-        self.losses: list[float] = []
-        self._bar: tqdm | None = None
-        self._rss = 0
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        # Losses of the steps before a resume are in the checkpoint's trainer_state, as Trainer's log_history.
-        self.losses = [entry["step_loss"] for entry in state.log_history if "step_loss" in entry]
-        if torch.cuda.is_available():
-            torch.cuda.reset_peak_memory_stats()
-        self._bar = progress_bar(state.max_steps, self.label, self.progress)
-        self._bar.update(state.global_step)
-
-    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        assert self.loss is not None
-        norm, self.norm = self.norm, None
-        if norm is None:  # an older Trainer clips in its loop; a second pass over all gradients costs time
-            norm = torch.nn.utils.get_total_norm([p.grad for p in kwargs["model"].parameters() if p.grad is not None])
-        if not bool(torch.isfinite(self.loss)) or not bool(torch.isfinite(norm)):
-            raise TrainingError(
-                f"Loss {self.loss.item():g}, gradient norm {norm.item():g} at step {state.global_step + 1}: no longer "
-                f"finite. The model was left as it was after step {state.global_step}. Try a smaller learning rate "
-                f"(now {args.learning_rate:g}), or fp32."
-            )
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        assert self.loss is not None and self._bar is not None
-        self.losses.append(self.loss.item())
-        state.log_history.append({"step": state.global_step, "step_loss": self.losses[-1]})
-        if not torch.cuda.is_available() and state.global_step % 10 == 1:
-            self._rss = max(self._rss, _resident())
-        self._bar.set_postfix_str(f"loss {self.losses[-1]:.3f}", refresh=False)
-        self._bar.update()
-
-    def close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def peak_memory(self) -> int:
-        """Bytes: allocated on the GPU at most, or the largest resident size of this process seen while training."""
-        return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else max(self._rss, _resident())
-
-
-def progress_bar(total: int, label: str, show: bool | None = None) -> tqdm:
-    """A tqdm bar with time left: on stdout in a notebook (no widget state, no stderr), on stderr in a terminal; of
-    several processes the first one shows it.
-    """
-    notebook = in_notebook()
-    shown = ((notebook or sys.stderr.isatty()) if show is None else show) and is_main_process()
-    return tqdm(
-        total=total,
-        desc=label,
-        unit="step",
-        disable=not shown,
-        leave=False,
-        file=sys.stdout if notebook else sys.stderr,
-        ncols=88,
-        mininterval=0.3,
-    )
-
-
-def in_notebook() -> bool:
-    """Whether this code was started from a notebook's cell (Jupyter, Colab, VS Code), not from a terminal."""
-    ipython = sys.modules.get("IPython")  # not imported: then this is no notebook
-    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
-
-
-def _resident() -> int:
-    import psutil  # a dependency of accelerate
-
-    return psutil.Process().memory_info().rss
 
 
 def _cpu() -> bool:

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 import beft_lib
 from beft_lib import commands_own, load_adapter, load_model, predict, prompting, save_adapter
 from beft_lib.adapter_folder import OWN
+from beft_lib.asked import look
 from beft_lib.demonstrations import answer_ids
 from beft_lib.errors import AdapterError, DataError, DataWarning, ModelError, TrainingError, UnknownName
 from beft_lib.experiments import Grid, run_grid
@@ -34,7 +35,6 @@ from beft_lib.pocket.pretrain import make_model
 from beft_lib.pocket.tokenizer import make_tokenizer
 from beft_lib.probing import probe
 from beft_lib.reading import SUFFIXES
-from beft_lib.widget_prompts import look
 
 pytestmark = pytest.mark.filterwarnings("ignore::beft_lib.errors.DataWarning")
 SIZE = 40

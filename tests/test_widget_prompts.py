@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from beft_lib import ask, load_model, load_task, widget_prompts, widgets
+from beft_lib.asked import look
 from beft_lib.biases import all_deltas, install
 from beft_lib.display import descriptions
 from beft_lib.errors import DataError, UnknownName
@@ -16,7 +17,7 @@ from beft_lib.models import load_tokenizer
 from beft_lib.pocket.pretrain import make_model
 from beft_lib.pocket.tokenizer import make_tokenizer
 from beft_lib.prompts import PROMPTS
-from beft_lib.widget_prompts import SHOTS, before_and_after, look, prompt_playground
+from beft_lib.widget_prompts import SHOTS, before_and_after, prompt_playground
 
 TEXTS = {
     "title": "Anna and Tom",
