@@ -58,6 +58,7 @@ def run_agreement(args: argparse.Namespace) -> int:
 
 def _report(rows: list[dict[str, Any]]) -> None:
     from .comparing import agreement, cells, notes, performance
+    from .relating import relation, told
 
     found = cells(rows)
     tasks = list(dict.fromkeys(cell.task for cell in found))
@@ -67,7 +68,9 @@ def _report(rows: list[dict[str, Any]]) -> None:
     print(_text(performance(rows)))
     print("\nrulers (lost: in units of the metric; cost: seconds relative to one full fine-tuning):")
     print(_text(agreement(rows)))
-    print("\n" + "\n".join(notes(rows)))
+    print("\nKendall's tau between score and performance, 95 % intervals over tasks:")
+    print(_text(relation(rows)))
+    print("\n" + "\n".join([*told(rows), *notes(rows)]))
 
 
 def _text(frame: Any) -> str:

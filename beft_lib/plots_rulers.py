@@ -11,6 +11,9 @@ from matplotlib.axes import Axes
 from .architectures import TERMS
 from .display import describe
 from .plots import LOOKS, heat, short, styled
+from .rulers import RULERS
+
+FLOOR = 1e-6  # of a logarithmic axis of scores: rounding noise of a dead bias is below it
 
 
 @styled
@@ -88,3 +91,57 @@ def lost_heatmap(table: pd.DataFrame) -> Axes:
         f"rows: {means}. Most: {table.columns[column]} on {table.index[row]} with {short(values.max())}."
     )
     return describe(ax, alt, table)
+
+
+@styled
+def settings_dots(table: pd.DataFrame) -> Axes:
+    """The scores of the three terms under each setting, a line a setting, on a logarithmic axis.
+
+    ``table``: settings by term. The term chosen stands behind the setting's name; scores below ``FLOOR`` stand at it.
+    """
+    table = table.loc[:, list(TERMS)].astype(float)
+    left = max(FLOOR, table.to_numpy().min())  # of the markers
+    drawn, places, chosen = table.clip(lower=left), range(len(table)), table.idxmax(axis=1)
+    ax = plt.subplots(figsize=(7.6, 0.32 * len(table) + 1.3))[1]
+    ax.hlines(places, drawn.min(axis=1), drawn.max(axis=1), color="#bbbbbb", linewidth=1)
+    for term in TERMS:
+        look = LOOKS[term]
+        ax.plot(drawn[term], places, look.marker, color=look.color, markersize=8, label=term)
+    ax.plot(drawn.max(axis=1), places, "o", color="black", markerfacecolor="none", markersize=14, label="chosen")
+    ax.set_xscale("log")
+    ax.set_xlim(left / 2, 2 * max(table.to_numpy().max(), 10 * left))
+    ax.set_yticks(places, [f"{name} → {term}" for name, term in chosen.items()])
+    ax.set_ylim(len(table) - 0.4, -0.6)
+    ax.set_xlabel("importance, log scale" + (f" (at the left: {FLOOR:g} or less)" if left == FLOOR else ""))
+    ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=len(TERMS) + 1)
+    told = "; ".join(f"{name}: {term}, " + ", ".join(f"{t} {short(table.at[name, t])}" for t in TERMS)
+                     for name, term in chosen.items())  # fmt: skip
+    alt = f"Markers of the importance of three terms under {len(table)} settings. The choice and the scores: {told}."
+    return describe(ax, alt, table.assign(choice=chosen))
+
+
+@styled
+def relation_forest(table: pd.DataFrame) -> Axes:
+    """Kendall's tau between scores and performance, a panel a question, a line a ruler, with 95 % intervals over tasks.
+
+    ``table``: from ``relating.relation``. The open marker is the order that looks at nothing. Returns the first axes.
+    """
+    rulers, questions = list(table["ruler"].unique()), list(table["question"].unique())
+    size = (8.0, 0.36 * len(rulers) + 1.5)
+    every = plt.subplots(1, len(questions), figsize=size, sharey=True, sharex=True, squeeze=False)[1][0]
+    words = []
+    for ax, question in zip(every, questions, strict=True):
+        of = table[table["question"] == question].set_index("ruler").reindex(rulers)
+        ax.axvline(0, color="black", linewidth=1, linestyle="--")
+        for place, (ruler, row) in enumerate(of.iterrows()):
+            face = "white" if ruler not in RULERS else LOOKS["query"].color
+            ax.plot([row["low"], row["high"]], [place, place], color=LOOKS["query"].color)
+            ax.plot(row["tau"], place, "o", color=LOOKS["query"].color, markerfacecolor=face, markersize=8)
+        ax.set_title(question, loc="left", fontsize=11)
+        told = ", ".join(f"{ruler} {tau:+.2f}" for ruler, tau in of["tau"].dropna().items())
+        words.append(f"{question}: {told or 'nothing to compare'}")
+    every[0].set_yticks(range(len(rulers)), rulers)
+    every[0].set(xlim=(-1.08, 1.08), ylim=(len(rulers) - 0.4, -0.6))
+    every[len(every) // 2].set_xlabel("Kendall's tau between score and performance")
+    alt = f"Points with 95 % intervals over tasks; dashed: no relation. {'; '.join(words)}."
+    return describe(every[0], alt, table.set_index(["ruler", "question"]))

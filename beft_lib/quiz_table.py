@@ -269,4 +269,42 @@ QUIZZES: dict[str, list[Question]] = {
             },
         ),
     ],
+    "08": [
+        Question(
+            "Your probe gives value .61 on your file and .35 on a colleague's. She says that the value bias matters "
+            "more for your task. Your answer?",
+            {
+                "Yes, if both used the same model": (
+                    "No. Steps, learning rate and the size of the file change the score as much."
+                ),
+                "Scores of two probes cannot be compared; tune it on both, against head only": (
+                    "Yes. What it gains there is in a unit that means something."
+                ),
+                "Yes: .61 is nearly twice .35": "No. A score has no zero and no scale that two probes would share.",
+            },
+        ),
+        Question(
+            "With default settings of some library, your probe on a BERT chooses the key bias. What do you look at "
+            "first?",
+            {
+                "The learning rate": "No. It changes all scores, but cannot wake a bias whose gradient is noise.",
+                "Whether more data helps": "No. No data can help a bias that softmax cancels.",
+                "The optimizer's eps, weight decay and the number format": (
+                    "Yes. On a BERT the key bias is dead, so its score is made of rounding noise or decay."
+                ),
+            },
+        ),
+        Question(
+            "Tuned b_v scores .74, head only .71, on 100 examples, with one seed. What do you write?",
+            {
+                "Not shown to be better than head only; it takes more examples or seeds": (
+                    "Yes. And add the interval, so that readers see how much better or worse it could be."
+                ),
+                "b_v improves accuracy by three points": "No. That is three examples of a hundred, and one seed.",
+                "b_v and head only are equally good": (
+                    "No. That was not shown, either: the interval leaves room for ten points."
+                ),
+            },
+        ),
+    ],
 }

@@ -54,4 +54,4 @@ def test_every_lesson_leads_to_it_and_gives_it_terms() -> None:
             )
             assert (notebook.parent / f"{up}GLOSSARY.md").is_file()
     named = set(re.findall(r"\*Lesson \[(\w+)\]", " ".join(ENTRIES.values())))
-    assert {f"{n:02}" for n in range(8)} <= named
+    assert {f"{n:02}" for n in range(9)} <= named

@@ -1,0 +1,165 @@
+"""How a ruler's score relates, in number, to performance: the question that the paper leaves open.
+
+Nothing is run here: rows of results files in, Kendall's tau out (1: the same order, 0: no relation, -1: reversed).
+``QUESTIONS`` has three of them, since one number would hide the others. The intervals are over *tasks* (a jackknife:
+each task left out once, with all its cells, and Student's t for their number): what other tasks of this kind might have
+given. They say nothing of other models. With fewer than three tasks there are none.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import stats
+
+from .architectures import TERMS
+from .comparing import TIED, Cell, Row, cells, kendall
+from .rulers import RULERS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+QUESTIONS: dict[str, str] = {
+    "three terms": "one task and seed: is the order of the three scores that of the three performances?",
+    "query or value": "the same for these two alone: does the higher score do better?",
+    "task to task": "one term of one model: does it gain more over head only on the tasks where it scores higher?",
+}
+UNSEEN = "always value, query, key"  # the order that needs no look at a task; a ruler has to beat it
+LEAST = 3  # tasks there have to be for an interval
+
+_ALWAYS = {"value": 3.0, "query": 2.0, "key": 1.0}
+
+
+def relation(rows: Iterable[Row]) -> pd.DataFrame:
+    """One line a ruler and question: ``tau``, 95 % from ``low`` to ``high``, how many ``tasks`` and ``cells`` it is of.
+
+    NaN where there is no order to agree with, or too few tasks. Raises DataError when no task was measured whole.
+    """
+    import pandas as pd
+
+    found, lines = cells(rows), []
+    for ruler in (*RULERS, UNSEEN):
+        having = [cell for cell in found if ruler in (*cell.rulers, UNSEEN)]  # a bias-free model has no importance
+        tasks = list(dict.fromkeys(cell.task for cell in having))
+        every = np.arange(len(tasks))
+        without_one = np.array([np.delete(every, place) for place in every])  # (T, T - 1)
+        for question, statistic in _STATISTICS.items() if having else ():
+            tau = float(statistic(having, tasks, ruler, every[None])[0])
+            low, high = _interval(tau, statistic(having, tasks, ruler, without_one))
+            lines.append({"ruler": ruler, "question": question, "tau": tau, "low": low, "high": high,
+                          "tasks": len(tasks), "cells": len(having)})  # fmt: skip
+    table = pd.DataFrame(lines)
+    return table[(table["ruler"] != UNSEEN) | (table["question"] != "task to task")]  # one order for all tasks
+
+
+def told(rows: Iterable[Row], ruler: str = "importance") -> list[str]:
+    """What the table says of one ruler, in sentences that hold whatever was measured, and what it covers."""
+    rows = list(rows)
+    found, table = cells(rows), relation(rows).set_index(["ruler", "question"])
+    models, tasks = ({getattr(cell, name): None for cell in found} for name in ("model", "task"))
+    dead = [model for model in models if all(c.facts.get("key_is_dead") for c in found if c.model == model)]
+    seeds = sorted({cell.seed for cell in found})
+    having = sum(ruler in cell.rulers for cell in found)
+    without = f" In {len(found) - having} of them {ruler} says nothing." if having < len(found) else ""
+    sentences = [
+        f"Covered: {len(found)} cells (a cell is one task with one seed): {', '.join(models)}; {', '.join(tasks)}; "
+        f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}.{without}"
+    ]
+    for question in QUESTIONS:
+        if (ruler, question) in table.index:
+            beside = (
+                f"; {UNSEEN}: {_number(table.loc[(UNSEEN, question), 'tau'])}" if question != "task to task" else ""
+            )
+            tau, low, high = table.loc[(ruler, question), ["tau", "low", "high"]]
+            sentences.append(f"{ruler}, {question}: {_number(tau)}{_verdict(tau, low, high)}{beside}.")
+    if dead:
+        sentences.append(
+            f"In {', '.join(dead)} the key bias does nothing, so its performance is head only's: two of three pairs "
+            "only ask whether query and value beat head only. The pair of query and value asks for more."
+        )
+    return sentences
+
+
+def _within(terms: Sequence[str]) -> Callable[..., np.ndarray]:
+    """Tau inside each cell, mean over a task's cells, then over the tasks in each draw."""
+
+    def statistic(found: Sequence[Cell], tasks: Sequence[str], ruler: str, draws: np.ndarray) -> np.ndarray:
+        by_task = {task: [cell for cell in found if cell.task == task] for task in tasks}
+        taus = [
+            [kendall(_scores(cell, ruler), {term: cell.scores[term] for term in terms}) for cell in every]
+            for every in by_task.values()
+        ]
+        means = np.array([_mean(np.array(of), 0) for of in taus])  # (T,)
+        return _mean(means[draws], 1)  # (R,)
+
+    return statistic
+
+
+def _task_to_task(found: Sequence[Cell], tasks: Sequence[str], ruler: str, draws: np.ndarray) -> np.ndarray:
+    """(R,) tau over the tasks of each draw between a term's mean score and gain; mean over models and live terms."""
+    taus = []
+    for model in dict.fromkeys(cell.model for cell in found):
+        every = [[cell for cell in found if (cell.model, cell.task) == (model, task)] for task in tasks]
+        dead = all(cell.facts.get("key_is_dead") for of in every for cell in of)
+        for term in (term for term in TERMS if term != "key" or not dead):
+            score = np.array([np.mean([_scores(c, ruler)[term] for c in of]) if of else np.nan for of in every])
+            gain = np.array(
+                [np.mean([c.scores[term] - c.scores["head"] for c in of]) if of else np.nan for of in every]
+            )
+            taus.append(taus_b(score, gain, draws))
+    return _mean(np.array(taus), 0)
+
+
+_STATISTICS = dict(zip(QUESTIONS, (_within(TERMS), _within(("query", "value")), _task_to_task), strict=True))
+
+
+def taus_b(x: np.ndarray, y: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    """Kendall's tau-b of the points that each line of ``draws`` picks.
+
+    Shapes: x, y (n,), draws (R, n) -> (R,). A pair with a NaN does not count, nor does a point with itself. NaN where
+    one side does not vary.
+    """
+    across, up = (np.sign(of[draws][:, :, None] - of[draws][:, None, :]) for of in (x, y))  # (R, n, n) each
+    missing = np.isnan(across) | np.isnan(up)
+    across, up = (np.where(missing, 0.0, signs) for signs in (across, up))
+    pairs = np.sqrt(np.abs(across).sum((1, 2)) * np.abs(up).sum((1, 2)))
+    return np.where(pairs > 0, (across * up).sum((1, 2)) / np.maximum(pairs, 1), np.nan)
+
+
+def _scores(cell: Cell, ruler: str) -> dict[str, float]:
+    return _ALWAYS if ruler == UNSEEN else dict(cell.rulers[ruler]["scores"])
+
+
+def _mean(values: np.ndarray, axis: int) -> np.ndarray:
+    """Of what is not NaN; NaN where nothing is."""
+    there = ~np.isnan(values)
+    count = there.sum(axis)
+    return np.where(count > 0, np.where(there, values, 0.0).sum(axis) / np.maximum(count, 1), np.nan)
+
+
+def _interval(tau: float, without_one: np.ndarray) -> tuple[float, float]:
+    """95 % by the jackknife, from what is found with each task left out, (T,). NaN for too few tasks, and where all say
+    the same, which is no certainty.
+    """
+    n = len(without_one)
+    if n < LEAST or np.isnan(without_one).any() or np.ptp(without_one) < TIED:
+        return math.nan, math.nan
+    error = math.sqrt((n - 1) / n * ((without_one - without_one.mean()) ** 2).sum())
+    half = float(stats.t.ppf(0.975, n - 1)) * error
+    return max(-1.0, tau - half), min(1.0, tau + half)
+
+
+def _number(tau: float) -> str:
+    return "no order to compare" if math.isnan(tau) else f"{tau:+.2f}"
+
+
+def _verdict(tau: float, low: float, high: float) -> str:
+    if math.isnan(tau):
+        return ""
+    if math.isnan(low):
+        return " (no interval: too few tasks, or all alike)"
+    way = "the same order" if low > 0 else "the reverse order" if high < 0 else "not to be told from no relation"
+    return f" ({low:+.2f} to {high:+.2f}: {way})"
