@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -218,14 +218,20 @@ def arguments_for(
         disable_tqdm=True,
         use_cpu=_cpu(),
         fp16=half,  # scales losses: float16 has no room for small gradients
-        gradient_checkpointing=recipe.checkpointing,
-        gradient_checkpointing_kwargs={"use_reentrant": False} if recipe.checkpointing else None,
+        **(_checkpointing() if recipe.checkpointing else {}),
         dataloader_num_workers=0,  # a worker costs more than these batches, and Windows cannot fork
         dataloader_pin_memory=torch.cuda.is_available(),
     )
     if arguments.n_gpu > 1:
         arguments._n_gpu = 1  # of several GPUs in one process each would take a batch as large as the recipe's
     return arguments
+
+
+def _checkpointing() -> dict[str, Any]:
+    """The options that keep few activations; transformers renamed them from gradient_… to activation_… on the way."""
+    named = {one.name for one in fields(TrainingArguments)}
+    name = "activation_checkpointing" if "activation_checkpointing" in named else "gradient_checkpointing"
+    return {name: True, f"{name}_kwargs": {"use_reentrant": False}}
 
 
 def _half(model: nn.Module) -> bool:

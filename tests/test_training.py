@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -276,3 +277,11 @@ def test_checkpoints_of_another_run_are_refused(task, model, tmp_path):
     with pytest.raises(TrainingError, match=r"another run.*empty folder"):
         fine_tune(model, task, "value", epochs=1, learning_rate=1e-3, folder=tmp_path)
     assert json.loads((tmp_path / "run.json").read_text(encoding="utf-8")) == kept
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_no_option_of_the_trainer_is_an_old_one(tmp_path, checkpointing):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)
+        made = training.arguments_for(Recipe(1e-3, 1.0, checkpointing=checkpointing), tmp_path, 0, None)
+    assert bool(made.gradient_checkpointing) == checkpointing  # the older name is kept beside the newer
