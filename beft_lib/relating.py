@@ -52,7 +52,7 @@ def relation(rows: Iterable[Row]) -> pd.DataFrame:
             lines.append({"ruler": ruler, "question": question, "tau": tau, "low": low, "high": high,
                           "tasks": len(tasks), "cells": len(having)})  # fmt: skip
     table = pd.DataFrame(lines)
-    return table[(table["ruler"] != UNSEEN) | (table["question"] != "task to task")]  # one order for all tasks
+    return table.loc[(table["ruler"] != UNSEEN) | (table["question"] != "task to task")]  # one order for all tasks
 
 
 def told(rows: Iterable[Row], ruler: str = "importance") -> list[str]:
