@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import stats
@@ -119,14 +119,11 @@ _STATISTICS = dict(zip(QUESTIONS, (_within(TERMS), _within(("query", "value")), 
 def taus_b(x: np.ndarray, y: np.ndarray, draws: np.ndarray) -> np.ndarray:
     """Kendall's tau-b of the points that each line of ``draws`` picks.
 
-    Shapes: x, y (n,), draws (R, n) -> (R,). A pair with a NaN does not count, nor does a point with itself. NaN where
-    one side does not vary.
+    Shapes: x, y (n,), draws (R, n) -> (R,). A point with a NaN does not count. NaN where one side does not vary.
     """
-    across, up = (np.sign(of[draws][:, :, None] - of[draws][:, None, :]) for of in (x, y))  # (R, n, n) each
-    missing = np.isnan(across) | np.isnan(up)
-    across, up = (np.where(missing, 0.0, signs) for signs in (across, up))
-    pairs = np.sqrt(np.abs(across).sum((1, 2)) * np.abs(up).sum((1, 2)))
-    return np.where(pairs > 0, (across * up).sum((1, 2)) / np.maximum(pairs, 1), np.nan)
+    there = ~(np.isnan(x) | np.isnan(y))
+    measured: Any = [draw[there[draw]] for draw in draws]
+    return np.array([stats.kendalltau(x[at], y[at]).statistic if len(at) > 1 else np.nan for at in measured])
 
 
 def _scores(cell: Cell, ruler: str) -> dict[str, float]:

@@ -87,7 +87,7 @@ def _card(record: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
 
 def _first(recipe: Mapping[str, Any]) -> str:
     kinds = " and ".join(f"{n:,} of the kind `{kind}`" for kind, n in recipe["first"])
-    return f"{kinds}, then "
+    return f"{kinds}, then " if kinds else ""
 
 
 def _optimizer(recipe: Mapping[str, Any]) -> str:

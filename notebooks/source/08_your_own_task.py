@@ -528,6 +528,7 @@ beft_lib.quiz("08")
 #   (`kind=`), and `validation=` takes a second file.
 # - **Your model:** a row of the table (lesson 07), then `python -m beft_lib families`.
 # - **The open question:** measure one more model, and send the file. `data/results/README.md` says how.
+# - **In a class:** `from beft_lib import pin`, then `pin(first, who="a name of yours")`. It writes one small file for the class board.
 #
 # The method and its stated limitation: Huang, Balashankar and Aminifar, *BEFT*, arXiv 2509.15974. Kendall's tau: M. G. Kendall, *A new measure of rank
 # correlation*, Biometrika 30 (1938). Reporting with seeds and intervals: Dodge and others, *Show your work*, arXiv 1909.03004.
