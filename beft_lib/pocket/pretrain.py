@@ -48,7 +48,7 @@ FRAME = (
 ).split(" ")
 VERDICT = "great terrible true false yes no maybe right wrong".split(" ")
 HIDDEN = dict.fromkeys(FRAME, 1 / 3) | dict.fromkeys(VERDICT, 2.0)
-NEXT_SENTENCE = 0.1  # weight of BERT's second question beside the first; with 1, a short trial learned the first more slowly
+NEXT_SENTENCE = 0.1  # weight of BERT's second question; with 1, a short trial learned the first one more slowly
 
 
 @dataclass(frozen=True)
