@@ -75,7 +75,7 @@ def test_colour_maps_are_of_lightness(path: Path) -> None:
     assert used <= MAPS
 
 
-@pytest.mark.parametrize("name", MAPS)
+@pytest.mark.parametrize("name", sorted(MAPS))
 def test_a_colour_map_of_ours_rises_for_everyone(name: str) -> None:
     colours = mpl.colormaps[name](np.linspace(0, 1, 20))
     for seen in SEEN:
