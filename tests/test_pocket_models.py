@@ -19,7 +19,7 @@ from beft_lib.errors import UnknownName
 from beft_lib.pocket import build as building
 from beft_lib.pocket import measure, pretrain, tasks
 from beft_lib.pocket.card import loss_curve
-from beft_lib.pocket.corpus import make_rows, training_rows
+from beft_lib.pocket.corpus import EVERY, make_rows, training_rows
 from beft_lib.pocket.pretrain import RECIPES
 from beft_lib.pocket.sentences import render
 from beft_lib.pocket.targets import read_figures, targets
@@ -93,9 +93,10 @@ def test_bert_rows_ask_whether_the_second_segment_follows():
 
 
 @pytest.mark.parametrize("style", ["bert", "roberta"])
-def test_answers_are_hidden_more_often_than_other_words_and_always_the_same_ones(style):
-    tokenizer = make_tokenizer(style)
-    collate = pretrain._collator(RECIPES[f"pocket-{style}"], tokenizer)
+@pytest.mark.parametrize("number, shares", [(0, [0.1, 0.3, 0.6]), (1, [0.05, 0.15, 0.6])])
+def test_answers_are_hidden_more_often_than_other_words_and_always_the_same_ones(style, number, shares):
+    tokenizer, part = make_tokenizer(style), RECIPES[f"pocket-{style}"].rounds[number]
+    collate = pretrain._collator(part, tokenizer, seed=0)
     rows = [{"input_ids": row["input_ids"]} for row in make_rows(style, "mask", 800).rows]
     one, two = collate(rows), collate(rows)
     assert torch.equal(one["input_ids"], two["input_ids"]) and torch.equal(one["labels"], two["labels"])
@@ -106,8 +107,8 @@ def test_answers_are_hidden_more_often_than_other_words_and_always_the_same_ones
         return (one["labels"] != -100)[at].float().mean().item()
 
     frame = set(pretrain.FRAME) - {"\n"}
-    content = set(vocabulary(style)) - set(pretrain.HIDDEN) - set(tokenizer.all_special_tokens)
-    assert [share(words) for words in (frame, content, pretrain.VERDICT)] == pytest.approx([0.1, 0.3, 0.6], abs=0.02)
+    content = set(vocabulary(style)) - set(part.hidden) - set(tokenizer.all_special_tokens)
+    assert [share(words) for words in (frame, content, pretrain.VERDICT)] == pytest.approx(shares, abs=0.02)
     assert share(tokenizer.all_special_tokens) == 0.0
 
 
@@ -116,8 +117,8 @@ def test_the_next_sentence_weighs_little_beside_the_hidden_words(tmp_path):
     tokenizer = make_tokenizer("bert")
     model, recipe = pretrain.make_model("bert", tokenizer), RECIPES["pocket-bert"]
     rows = make_rows("bert", "loss", 32)
-    trainer = pretrain.PocketTrainer(model=model, args=pretrain._arguments(recipe, tmp_path), eval_dataset=rows)
-    batch = pretrain._collator(recipe, tokenizer)(rows.rows)
+    trainer = pretrain.PocketTrainer(model=model, args=pretrain._arguments(recipe, 32, tmp_path), eval_dataset=rows)
+    batch = pretrain._collator(recipe.rounds[0], tokenizer, seed=0)(rows.rows)
     whole, mine = model(**batch).loss, trainer.compute_loss(model, batch)
     following = model(**batch).seq_relationship_logits
     asked = torch.nn.functional.cross_entropy(following, batch["next_sentence_label"])
@@ -142,11 +143,12 @@ def test_rows_of_language_models_are_one_text_each(style):
 
 def test_some_kinds_come_first_and_batches_are_of_like_length():
     batch, n = 8, 160
-    rows = training_rows("opt", "order", [("recap", n), ("review", n)], 2 * n, batch).rows
+    rows = training_rows("opt", "order", [[("recap", n), ("review", n)], [(EVERY, 2 * n), ("recap", n)]], batch).rows
     key = lambda some: sorted(row["input_ids"] for row in some)  # noqa: E731
     first = [*make_rows("opt", "order/recaps", n, "recap").rows, *make_rows("opt", "order/reviews", n, "review").rows]
     assert key(rows[: 2 * n]) == key(first)
-    assert key(rows[2 * n :]) == key(make_rows("opt", "order", 2 * n).rows)
+    other = [*make_rows("opt", "order", 2 * n).rows, *make_rows("opt", "order/recaps/1", n, "recap").rows]
+    assert key(rows[2 * n :]) == key(other)
     lengths = [[len(row["input_ids"]) for row in rows[i : i + batch]] for i in range(0, len(rows), batch)]
     assert sum(max(one) * batch for one in lengths) < 1.15 * sum(map(sum, lengths))
 
@@ -173,9 +175,31 @@ def test_smoke_build_makes_everything(smoke):
     assert "finished before" in lines[-1]
 
 
-def test_a_build_is_the_same_twice(smoke, tmp_path):
-    again = building.build(tmp_path, ["pocket-opt"], smoke=True)[0]
-    assert (again / "model.safetensors").read_bytes() == (smoke["pocket-opt"] / "model.safetensors").read_bytes()
+@pytest.mark.parametrize("name", ["pocket-opt", "pocket-roberta"])
+def test_a_build_is_the_same_twice(name, smoke, tmp_path):
+    again = building.build(tmp_path, [name], smoke=True)[0]
+    assert (again / "model.safetensors").read_bytes() == (smoke[name] / "model.safetensors").read_bytes()
+
+
+def test_two_rounds_make_one_log_and_an_interruption_between_them_changes_nothing(smoke, tmp_path, monkeypatch):
+    record = json.loads((smoke["pocket-roberta"] / "pretraining.json").read_text(encoding="utf-8"))
+    steps = [entry["step"] for entry in record["log"]]
+    assert steps == sorted(steps) and steps[-1] == 32 // 16 + 64 // 16 + 32 // 16 + 32 // 16
+    train_round = pretrain._train_round
+
+    def cut(model, tokenizer, recipe, part, *rest):
+        if part.seed.endswith("later"):
+            raise KeyboardInterrupt
+        return train_round(model, tokenizer, recipe, part, *rest)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(pretrain, "_train_round", cut)
+        building.build(tmp_path, ["pocket-roberta"], smoke=True)
+    calls = []
+    monkeypatch.setattr(pretrain, "_train_round", lambda *a: calls.append(a[3].seed) or train_round(*a))
+    folder = building.build(tmp_path, ["pocket-roberta"], smoke=True)[0]
+    assert calls == ["train/0/later"]
+    assert (folder / "model.safetensors").read_bytes() == (smoke["pocket-roberta"] / "model.safetensors").read_bytes()
 
 
 @pytest.mark.parametrize("name", RECIPES)

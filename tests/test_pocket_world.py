@@ -19,8 +19,9 @@ from beft_lib.pocket.examples import SHARED, WEIGHTS, opinion
 from beft_lib.pocket.inference import cb_example
 from beft_lib.pocket.overlap import overlap
 from beft_lib.pocket.sentences import VALUES, render
+from beft_lib.pocket.stones import STONES
 from beft_lib.pocket.texts import KINDS, MAX_TOKENS, texts, write_text
-from beft_lib.pocket.words import ADJECTIVES, DOMAINS, FEELINGS, SENSES
+from beft_lib.pocket.words import ADJECTIVES, COLOURS, DOMAINS, FEELINGS, KIND_OF, SENSES, SYNONYMS
 
 SHIPPED = Path(__file__).parent.parent / "data" / "pocket"
 
@@ -61,7 +62,7 @@ def test_weights_of_the_kinds_sum_to_one():
     assert sum(weight for _, weight in KINDS.values()) == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, *STONES])
 def test_texts_are_reproducible_and_fit(kind):
     for seed in range(200):
         text = write_text(Chooser(seed), kind)
@@ -113,6 +114,34 @@ def test_every_sense_has_a_domain_of_its_own_cues():
     cues = Counter(cue for group in DOMAINS.values() for cue in group)
     assert max(cues.values()) == 1 and not set(cues) & set(SENSES)
     assert all(len(set(senses)) == 2 and set(senses) <= set(DOMAINS) for senses in SENSES.values())
+
+
+def test_stepping_stones_say_the_step_in_between_and_it_agrees_with_the_answer():
+    domain_of = {cue: name for name, cues in DOMAINS.items() for cue in cues}
+    seen: Counter[tuple[str, bool]] = Counter()
+    for seed in range(300):
+        for one, two, said in re.findall(r"(\w+) (\w+) same \? (yes|no)", write_text(Chooser(seed), "pairs")):
+            alike = one == two or SYNONYMS.get(one) == two or (one in domain_of and domain_of[one] == domain_of[two])
+            assert (said == "yes") == alike, (one, two)
+        for line in write_text(Chooser(seed), "compared").split(" \n "):
+            steps, score = re.findall(r"same \? (yes|no)", line), int(line[-3])
+            assert len(steps) in (0, 4)
+            assert not steps or score == sum(w for w, step in zip(WEIGHTS, steps, strict=True) if step == "yes")
+            seen["compared", bool(steps)] += 1
+        for line in write_text(Chooser(seed), "cued").split(" \n "):
+            *step, answer = re.findall(r"same \? (yes|no)", line)
+            assert step in ([], [answer])
+            seen["cued", bool(step)] += 1
+        text = write_text(Chooser(seed), "checked")
+        for claimed, fact, verdict in re.findall(r"([^.?]+) \? ([^,]+) , so that is (true|false)", text):
+            assert f"{fact.split(' ')[-1]} ." in text.split("?")[0]
+            words = [w for value in fact.split(" ")[-2:] for w in (value, KIND_OF.get(value, value))]
+            coloured = bool({*claimed.split(" ")} & {*COLOURS})
+            held = claimed.split(" ")[-1] in words and (not coloured or fact in claimed)
+            assert held == (verdict == "true"), text
+            seen["checked", True] += 1
+        seen["checked", False] += len(re.findall(r"\. that is (true|false)", text))
+    assert all(seen[kind, step] > 100 for kind in ("compared", "cued", "checked") for step in (True, False)), seen
 
 
 def test_scores_of_similarity_are_sums_of_weights():

@@ -15,6 +15,7 @@ from ..files import sha256, write_text_whole
 from ..runtime import data_folder, machine, user_folder
 
 SMOKE_SIZES = {"train": 24, "validation": 12}
+SMOKE: dict[str, Any] = {"first": (("recap", 32),), "texts": 64, "batch": 16, "later_batch": 16, "validation_texts": 16}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,7 +79,7 @@ def build(
             log(f"{name}: finished before, in {folder} (--again builds it anew)")
             continue
         if smoke:
-            recipe = replace(recipe, first=(("recap", 32),), texts=64, batch=min(recipe.batch, 16), validation_texts=16)
+            recipe = replace(recipe, **SMOKE, later=((("checked", 32),), (("every", 32),)) if recipe.later else ())
         if not _pretrain(recipe, folder, minutes, log):
             continue
         if not smoke:

@@ -12,6 +12,8 @@ from .texts import texts
 from .tokenizer import STYLES, encode, vocabulary
 
 Row = dict[str, Any]
+Stage = Sequence[tuple[str, int]]  # kinds of text, and how many of each
+EVERY = "every"  # the kind of a text whose kind is drawn as the corpus mixes them
 
 
 class Rows(Dataset):  # type: ignore[type-arg]
@@ -92,14 +94,25 @@ def _causal(opening: str, closing: str) -> Callable[..., list[Row]]:
     return frame
 
 
-def training_rows(style: str, seed: str, first: Sequence[tuple[str, int]], n_texts: int, batch: int) -> Rows:
-    """A curriculum: so many texts of some kinds, then ``n_texts`` of every kind, in the order in which they come."""
-    early = [make_rows(style, f"{seed}/{kind}s", n, kind) for kind, n in first]
-    every = make_rows(style, seed, n_texts)
+def training_rows(style: str, seed: str, stages: Sequence[Stage], batch: int) -> Rows:
+    """A curriculum: stages, each with so many texts of some kinds, shuffled, in the order in which they come.
+
+    The texts of every kind have the corpus ``seed`` itself, those of another kind one of their own; where a kind comes
+    again in stage i, it is with other texts.
+    """
     order = random.Random(f"{seed}/order")
-    stages = [[row for some in early for row in some.rows], every.rows]
-    rows = [row for stage in stages for row in _ordered(stage, batch, order)]
-    return Rows(rows, sum(s.text_tokens for s in [*early, every]), sum(s.nats for s in [*early, every]))
+    read: set[str] = set()
+    parts: list[Rows] = []
+    rows: list[Row] = []
+    for i, stage in enumerate(stages):
+        some = []
+        for kind, n in stage:
+            own = seed if kind == EVERY else f"{seed}/{kind}s"
+            some.append(make_rows(style, f"{own}/{i}" if kind in read else own, n, None if kind == EVERY else kind))
+            read.add(kind)
+        rows += _ordered([row for part in some for row in part.rows], batch, order)
+        parts += some
+    return Rows(rows, sum(part.text_tokens for part in parts), sum(part.nats for part in parts))
 
 
 def _ordered(rows: list[Row], batch: int, order: random.Random) -> list[Row]:

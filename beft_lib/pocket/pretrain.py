@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +35,13 @@ from transformers import (
 
 from ..errors import BeftError
 from ..files import write_text_whole
-from .corpus import make_rows, training_rows
+from .corpus import EVERY, Rows, Stage, make_rows, training_rows
 from .tokenizer import STYLES, make_tokenizer
 
 WIDTH, LAYERS, HEADS = 160, 4, 5
 # Standard deviation of weights at the start: larger where the norm comes before a layer's attention than where after.
 SPREAD = {"bert": 0.05, "roberta": 0.05, "opt": 0.1, "llama": 0.1}
-# How often a word is hidden, as a multiple of ``Recipe.mask``: words that hold a sentence together less often than the
+# How often a word is hidden, as a multiple of a round's mask: words that hold a sentence together less often than the
 # others, words that answer more often.
 FRAME = (
     "a an the is was are of in and with that so does this mean do have has not can we infer suppose or by near "
@@ -48,6 +49,7 @@ FRAME = (
 ).split(" ")
 VERDICT = "great terrible true false yes no maybe right wrong".split(" ")
 HIDDEN = dict.fromkeys(FRAME, 1 / 3) | dict.fromkeys(VERDICT, 2.0)
+HIDDEN_LATER = dict.fromkeys(FRAME, 1 / 3) | dict.fromkeys([*VERDICT, *"012345"], 4.0)
 NEXT_SENTENCE = 0.1  # weight of BERT's second question; with 1, a short trial learned the first one more slowly
 
 
@@ -59,11 +61,13 @@ class Recipe:
         first: kinds of text that come first, and how many of each. What is rare in the mixture is then learned soon (to
             look things up; which words praise and which blame), and used later.
         texts: how many texts of every kind follow; each is seen once.
-        batch: rows a step.
+        later: stages of a second round, of the same shape as ``first`` (``EVERY`` is a text of every kind): what is
+            compared is learned once things can be looked up. A round has its own schedule.
+        batch: rows a step, in the first round and in the second.
         learning_rate: peak of a schedule with 5 % warm-up and linear decay to zero, for embeddings, norms and biases
             (AdamW).
         matrix_rate: the same for the matrices of the layers (Muon).
-        mask: share of the words that is hidden; ``HIDDEN`` says of which words more and of which less (masked models).
+        mask: share of the words that is hidden in the first round (masked models); ``HIDDEN`` says of which words more.
     """
 
     name: str
@@ -76,18 +80,43 @@ class Recipe:
     matrix_rate: float = 5e-3
     seed: int = 0
     validation_texts: int = 300
+    later: tuple[Stage, ...] = ()
+    later_batch: int = 64
+    later_mask: float = 0.15  # what is compared has to be seen
 
     @property
-    def n_texts(self) -> int:
-        return self.texts + sum(n for _, n in self.first)
+    def rounds(self) -> list[Round]:
+        every = ((EVERY, self.texts),)
+        stages = (self.first, every) if self.first else (every,)
+        rounds = [Round(stages, f"train/{self.seed}", self.batch, self.mask, HIDDEN)]
+        if self.later:
+            seed = f"train/{self.seed}/later"
+            rounds.append(Round(self.later, seed, self.later_batch, self.later_mask, HIDDEN_LATER))
+        return rounds
+
+
+@dataclass(frozen=True)
+class Round:
+    """One run of the Trainer: what is read in which order, the seed of the texts, rows a step, what is hidden."""
+
+    stages: tuple[Stage, ...]
+    seed: str
+    batch: int
+    mask: float
+    hidden: Mapping[str, float]
 
 
 MASKED_FIRST = (("recap", 40_000), ("review", 20_000))
+MASKED_LATER = (
+    (("pairs", 60_000), ("checked", 60_000), (EVERY, 12_000)),
+    (("compared", 20_000), ("cued", 20_000), ("checked", 25_000), ("pairs", 15_000), (EVERY, 15_000)),
+    ((EVERY, 50_000), ("compared", 4_000), ("cued", 4_000), ("checked", 8_000)),
+)
 RECIPES: dict[str, Recipe] = {
     row.name: row
     for row in (
-        Recipe("pocket-bert", "bert", 170_000, 32, 1e-3, MASKED_FIRST, mask=0.3, matrix_rate=2.5e-3),
-        Recipe("pocket-roberta", "roberta", 170_000, 32, 1e-3, MASKED_FIRST, mask=0.3, matrix_rate=2.5e-3),
+        Recipe("pocket-bert", "bert", 170_000, 32, 1e-3, MASKED_FIRST, 0.3, 2.5e-3, later=MASKED_LATER),
+        Recipe("pocket-roberta", "roberta", 170_000, 32, 1e-3, MASKED_FIRST, 0.3, 2.5e-3, later=MASKED_LATER),
         Recipe("pocket-opt", "opt", 340_000, 32, 2e-3, (("recap", 60_000),)),
         Recipe("pocket-llama", "llama", 140_000, 32, 2e-3, (("recap", 60_000),)),
     )
@@ -238,38 +267,72 @@ def pretrain(
     tokenizer = make_tokenizer(recipe.style)
     set_seed(recipe.seed)
     model = make_model(recipe.style, tokenizer)
-    log(f"{recipe.name}: {model.num_parameters():,} parameters; writing {recipe.n_texts:,} texts")
-    train = training_rows(recipe.style, f"train/{recipe.seed}", recipe.first, recipe.texts, recipe.batch)
+    log(f"{recipe.name}: {model.num_parameters():,} parameters")
     validation = make_rows(recipe.style, "validation", recipe.validation_texts)
-    log(f"{len(train):,} rows, {train.text_tokens:,} tokens; at most {train.nats / train.text_tokens:.4f} nats a token")
-    trainer = PocketTrainer(
-        model=model,
-        args=_arguments(recipe, checkpoints),
-        train_dataset=train,
-        eval_dataset=validation,
-        data_collator=_collator(recipe, tokenizer),
-        processing_class=tokenizer,
-        callbacks=[clock := _Clock(checkpoints, minutes, log)],
-        optimizers=(MuonAndAdamW(model, recipe.learning_rate, recipe.matrix_rate), None),
-    )
-    trainer.remove_callback(PrinterCallback)
-    trainer.train(resume_from_checkpoint=any(checkpoints.glob("checkpoint-*")) or None)
-    if trainer.state.global_step < trainer.state.max_steps:
-        log(f"{recipe.name}: stopped at step {trainer.state.global_step:,} of {trainer.state.max_steps:,}")
-        return None
-    model.float().eval()
-    model.save_pretrained(folder)
+    done: list[dict[str, Any]] = []
+    for number, part in enumerate(recipe.rounds, start=1):
+        place = checkpoints / f"round-{number}"
+        if not (place / "record.json").is_file():
+            record = _train_round(model, tokenizer, recipe, part, validation, place, minutes, log)
+            if record is None:
+                return None
+            model.float().eval().save_pretrained(place)
+            write_text_whole(place / "record.json", json.dumps(record))  # last: it says "finished"
+        model = type(model).from_pretrained(place)
+        done.append(json.loads((place / "record.json").read_text(encoding="utf-8")))
+    model.eval().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     (folder / "model.safetensors").chmod(0o644)  # it is written for its owner alone
     return {
-        "recipe": recipe.__dict__,
+        "recipe": asdict(recipe),
         "parameters": model.num_parameters(),
-        "train_tokens": train.text_tokens,
-        "seconds": round(clock.seconds),
+        "train_tokens": sum(record["train_tokens"] for record in done),
+        "seconds": sum(record["seconds"] for record in done),
         "threads": torch.get_num_threads(),
-        "log": trainer.state.log_history,
+        "log": _one_log(record["log"] for record in done),
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
     }
+
+
+def _train_round(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    recipe: Recipe,
+    part: Round,
+    validation: Rows,
+    folder: Path,
+    minutes: float | None,
+    log: Callable[[str], None],
+) -> dict[str, Any] | None:
+    """Train ``model`` in place on one round; None where it was interrupted."""
+    train = training_rows(recipe.style, part.seed, part.stages, part.batch)
+    log(f"{len(train):,} rows, {train.text_tokens:,} tokens; at most {train.nats / train.text_tokens:.4f} nats a token")
+    trainer = PocketTrainer(
+        model=model.train(),
+        args=_arguments(recipe, part.batch, folder),
+        train_dataset=train,
+        eval_dataset=validation,
+        data_collator=_collator(part, tokenizer, recipe.seed),
+        processing_class=tokenizer,
+        callbacks=[clock := _Clock(folder, minutes, log)],
+        optimizers=(MuonAndAdamW(model, recipe.learning_rate, recipe.matrix_rate), None),
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.train(resume_from_checkpoint=any(folder.glob("checkpoint-*")) or None)
+    if trainer.state.global_step < trainer.state.max_steps:
+        log(f"{recipe.name}: stopped at step {trainer.state.global_step:,} of {trainer.state.max_steps:,}")
+        return None
+    return {"train_tokens": train.text_tokens, "seconds": round(clock.seconds), "log": trainer.state.log_history}
+
+
+def _one_log(logs: Iterable[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """The rounds' logs one after the other, steps counted through."""
+    joined: list[dict[str, Any]] = []
+    before = 0
+    for log in logs:
+        joined += [entry | {"step": entry["step"] + before} for entry in log]
+        before = joined[-1]["step"]
+    return joined
 
 
 class PocketTrainer(Trainer):
@@ -291,11 +354,11 @@ class PocketTrainer(Trainer):
         return (loss, outputs) if return_outputs else loss
 
 
-def _arguments(recipe: Recipe, folder: Path) -> TrainingArguments:
+def _arguments(recipe: Recipe, batch: int, folder: Path) -> TrainingArguments:
     return TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=1,
-        per_device_train_batch_size=recipe.batch,
+        per_device_train_batch_size=batch,
         per_device_eval_batch_size=recipe.batch,
         learning_rate=recipe.learning_rate,
         warmup_steps=0.05,  # below 1 it is a share of all steps
@@ -322,12 +385,14 @@ class SeededMasking(DataCollatorForLanguageModeling):
     """Stock masking, drawn from a seed that the batch itself gives: an interruption cannot change what is hidden.
 
     Most tokens of the world are fixed words ("the", "is", ".") that are soon learned, and few are answers; so the
-    first are hidden less often and the last more (``HIDDEN``), and more of what is asked has to be found in the text.
+    first are hidden less often and the last more (``hidden``), and more of what is asked has to be found in the text.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, mask: float, **options: Any):
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerFast, mask: float, hidden: Mapping[str, float] = HIDDEN, **options: Any
+    ):
         share = torch.ones(len(tokenizer))  # of every token, relative to the others
-        for word, times in HIDDEN.items():
+        for word, times in hidden.items():
             share[tokenizer.convert_tokens_to_ids(word)] = times
         share[tokenizer.all_special_ids] = 0.0
         super().__init__(tokenizer, mlm_probability=mask * share.max().item(), **options)
@@ -341,7 +406,7 @@ class SeededMasking(DataCollatorForLanguageModeling):
         return super().torch_mask_tokens(inputs, spared)
 
 
-def _collator(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> DataCollatorForLanguageModeling:
-    if not recipe.mask:
+def _collator(part: Round, tokenizer: PreTrainedTokenizerFast, seed: int) -> DataCollatorForLanguageModeling:
+    if not part.mask:
         return DataCollatorForLanguageModeling(tokenizer, mlm=False)
-    return SeededMasking(tokenizer, recipe.mask, mlm=True, seed=recipe.seed)
+    return SeededMasking(tokenizer, part.mask, part.hidden, mlm=True, seed=seed)

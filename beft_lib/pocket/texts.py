@@ -26,6 +26,7 @@ from .examples import (
 )
 from .inference import Counts, cb_example, drop_example, rte_example, rte_story, squad_example, squad_story, title_of
 from .sentences import claim, story
+from .stones import STONES
 from .words import DOMAINS, SENSES, VERDICTS
 
 MAX_TOKENS = 253  # with two special tokens, and one more between two segments, a text fits 256 positions
@@ -214,9 +215,9 @@ _NAMES, _WEIGHTS = tuple(KINDS), tuple(weight for _, weight in KINDS.values())
 
 
 def write_text(c: Chooser, kind: str | None = None) -> str:
-    """One text in token form; its kind is drawn unless it is given."""
+    """One text in token form; its kind is drawn unless it is given (one of the mixture, or a stepping stone)."""
     name = c.pick(_NAMES, _WEIGHTS) if kind is None else kind
-    return KINDS[name][0](c)
+    return STONES[name](c) if name in STONES else KINDS[name][0](c)
 
 
 def texts(seed: str | int, n: int, kind: str | None = None) -> Iterator[tuple[str, float]]:
