@@ -31,8 +31,8 @@ from beft_lib.models import load_tokenizer
 from beft_lib.own_columns import KINDS
 from beft_lib.own_data import FEW, HELD, TRAIN, UNEVEN
 from beft_lib.own_tuning import OwnRun, _resampled
-from beft_lib.pocket.pretrain import make_model
 from beft_lib.pocket.tokenizer import make_tokenizer
+from beft_lib.pocket.untrained import make_model
 from beft_lib.probing import probe
 from beft_lib.reading import SUFFIXES
 

@@ -20,11 +20,12 @@ from beft_lib.pocket import build as building
 from beft_lib.pocket import measure, pretrain, tasks
 from beft_lib.pocket.card import loss_curve
 from beft_lib.pocket.corpus import EVERY, make_rows, training_rows
-from beft_lib.pocket.pretrain import RECIPES
+from beft_lib.pocket.recipes import FRAME, RECIPES, VERDICT
 from beft_lib.pocket.sentences import render
 from beft_lib.pocket.targets import read_figures, targets
 from beft_lib.pocket.texts import KINDS, texts
 from beft_lib.pocket.tokenizer import STYLES, encode, make_tokenizer, vocabulary
+from beft_lib.pocket.untrained import make_model
 from beft_lib.tasks import load_task
 
 MODELS = Path(__file__).parent.parent / "data" / "models"
@@ -106,16 +107,16 @@ def test_answers_are_hidden_more_often_than_other_words_and_always_the_same_ones
         at = torch.isin(inputs, torch.tensor(tokenizer.convert_tokens_to_ids(list(words))))
         return (one["labels"] != -100)[at].float().mean().item()
 
-    frame = set(pretrain.FRAME) - {"\n"}
+    frame = set(FRAME) - {"\n"}
     content = set(vocabulary(style)) - set(part.hidden) - set(tokenizer.all_special_tokens)
-    assert [share(words) for words in (frame, content, pretrain.VERDICT)] == pytest.approx(shares, abs=0.02)
+    assert [share(words) for words in (frame, content, VERDICT)] == pytest.approx(shares, abs=0.02)
     assert share(tokenizer.all_special_tokens) == 0.0
 
 
 def test_the_next_sentence_weighs_little_beside_the_hidden_words(tmp_path):
     """The same loss as the model's own, but for the weight."""
     tokenizer = make_tokenizer("bert")
-    model, recipe = pretrain.make_model("bert", tokenizer), RECIPES["pocket-bert"]
+    model, recipe = make_model("bert", tokenizer), RECIPES["pocket-bert"]
     rows = make_rows("bert", "loss", 32)
     trainer = pretrain.PocketTrainer(model=model, args=pretrain._arguments(recipe, 32, tmp_path), eval_dataset=rows)
     batch = pretrain._collator(recipe.rounds[0], tokenizer, seed=0)(rows.rows)
@@ -128,7 +129,7 @@ def test_the_next_sentence_weighs_little_beside_the_hidden_words(tmp_path):
 
 @pytest.mark.parametrize("style", ["bert", "roberta"])
 def test_a_layer_of_a_masked_model_starts_as_the_identity(style):
-    model = pretrain.make_model(style, make_tokenizer(style)).eval()
+    model = make_model(style, make_tokenizer(style)).eval()
     states = model(input_ids=torch.arange(5, 25)[None], output_hidden_states=True).hidden_states
     assert all(torch.allclose(states[0], state, atol=1e-4) for state in states) and states[0].std() > 0.5
 

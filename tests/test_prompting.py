@@ -23,11 +23,11 @@ from beft_lib.methods import fine_tune
 from beft_lib.models import load_tokenizer
 from beft_lib.pocket import tasks as world
 from beft_lib.pocket.chooser import Chooser
-from beft_lib.pocket.pretrain import make_model
 from beft_lib.pocket.texts import ANSWERS, VERDICTS, cb_prompt, drop_prompt, rte_prompt, squad_prompt, wic_prompt
 from beft_lib.pocket.texts import texts as world_texts
 from beft_lib.pocket.tokenizer import encode as world_ids
 from beft_lib.pocket.tokenizer import make_tokenizer, vocabulary
+from beft_lib.pocket.untrained import make_model
 from beft_lib.probing import probe
 from beft_lib.prompts import PROMPTS
 

@@ -14,8 +14,8 @@ from beft_lib.biases import all_deltas, install
 from beft_lib.display import descriptions
 from beft_lib.errors import DataError, UnknownName
 from beft_lib.models import load_tokenizer
-from beft_lib.pocket.pretrain import make_model
 from beft_lib.pocket.tokenizer import make_tokenizer
+from beft_lib.pocket.untrained import make_model
 from beft_lib.prompts import PROMPTS
 from beft_lib.widget_prompts import SHOTS, before_and_after, prompt_playground
 

@@ -67,7 +67,7 @@ def build(
 
     A model that is finished is left alone unless ``again``; one that was interrupted goes on from its last checkpoint.
     """
-    from .pretrain import RECIPES
+    from .recipes import RECIPES
     from .tasks import write_tasks
 
     written = write_tasks(to / "pocket", SMOKE_SIZES if smoke else None)
@@ -149,7 +149,7 @@ def _table(models: list[str], again: bool) -> None:
 
 
 def _wanted(names: list[str] | None) -> list[str]:
-    from .pretrain import RECIPES
+    from .recipes import RECIPES
 
     if names == ["none"]:
         return []

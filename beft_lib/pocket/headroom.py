@@ -22,8 +22,8 @@ from ..methods import ASKING, fine_tune
 from ..models import load_model
 from ..runtime import user_folder
 from ..tasks import Task, load_task
-from .pretrain import make_model
 from .tokenizer import make_tokenizer
+from .untrained import make_model
 
 ENCODER_TASKS = ("sst2", "cola", "stsb", "rte", "cb", "wic")
 FREE_TASKS = ("squad", "drop")  # answered in words, so a decoder's
