@@ -73,10 +73,9 @@ def _card(record: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
         "",
         "| | |",
         "|---|---|",
-        f"| texts | {_first(recipe)}{recipe['texts']:,} of every kind, each seen once "
-        f"({record['train_tokens']:,} tokens) |",
+        f"| texts | {_texts(recipe)}; each seen once ({record['train_tokens']:,} tokens) |",
         f"| corpus seed | `train/{recipe['seed']}`; validation: `validation`, {recipe['validation_texts']:,} texts |",
-        f"| schedule | {_optimizer(recipe)}, 5 % warm-up, linear to 0; batch {recipe['batch']} |",
+        f"| schedule | {_optimizer(recipe)}, 5 % warm-up, linear to 0; batch {_batches(recipe)} |",
         f"| time | {record['seconds'] / 60:.0f} minutes on {record['machine']} |",
         f"| versions | {', '.join(f'{k} {v}' for k, v in record['versions'].items())} |",
         f"| validation loss, last | {losses[-1]:.4f} (Trainer's) |" if losses else "| validation loss | none |",
@@ -85,9 +84,19 @@ def _card(record: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _first(recipe: Mapping[str, Any]) -> str:
-    kinds = " and ".join(f"{n:,} of the kind `{kind}`" for kind, n in recipe["first"])
-    return f"{kinds}, then " if kinds else ""
+def _texts(recipe: Mapping[str, Any]) -> str:
+    """What is read, stage after stage; the second round has its own schedule and batch."""
+    stages = [[*recipe["first"]], [("every", recipe["texts"])]]
+    rounds = [[stage for stage in stages if stage], recipe.get("later", [])]
+    return "; second round: ".join(", then ".join(map(_stage, stages)) for stages in rounds if stages)
+
+
+def _stage(stage: Sequence[tuple[str, int]]) -> str:
+    return " with ".join(f"{n:,} of {'every kind' if kind == 'every' else f'`{kind}`'}" for kind, n in stage)
+
+
+def _batches(recipe: Mapping[str, Any]) -> str:
+    return f"{recipe['batch']}, then {recipe['later_batch']}" if recipe.get("later") else str(recipe["batch"])
 
 
 def _optimizer(recipe: Mapping[str, Any]) -> str:
