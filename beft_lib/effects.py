@@ -23,7 +23,7 @@ from transformers import DataCollatorWithPadding
 from . import biases
 from .architectures import family_of, layers_of, output_of
 from .classifying import encode
-from .errors import ScoreError
+from .errors import ScoreError, UnknownName
 from .models import load_tokenizer
 from .tasks import Task
 
@@ -73,9 +73,14 @@ def loss_without(model: nn.Module, batches: Batches) -> dict[str, float]:
     return losses
 
 
-def task_batches(model: nn.Module, task: Task, n: int = 64, batch_size: int = 16) -> list[dict[str, Tensor]]:
-    """The first ``n`` validation examples of a task, as a model takes them: for the two functions above."""
-    examples = task.validation.select(range(min(n, len(task.validation))))
+def task_batches(
+    model: nn.Module, task: Task, n: int = 64, batch_size: int = 16, part: str = "validation"
+) -> list[dict[str, Tensor]]:
+    """The first ``n`` examples of a task's ``part`` ("train" or "validation"), as the two functions above take them."""
+    if part not in ("train", "validation"):
+        raise UnknownName("part", part, ("train", "validation"))
+    examples = getattr(task, part)
+    examples = examples.select(range(min(n, len(examples))))
     tokenizer = load_tokenizer(model)
     encoded: Any = encode(task, examples, tokenizer)
     return list(DataLoader(encoded, batch_size=batch_size, collate_fn=DataCollatorWithPadding(tokenizer)))

@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from .architectures import family_of
+from .effects import loss_without, output_change, task_batches
 from .fisher import FisherResult, fisher_information
 from .methods import Run
 from .probing import ProbeResult
@@ -27,7 +28,10 @@ RULERS: dict[str, str] = {
     "true Fisher, untrained head": "labels drawn from the model, at a fresh head",
     "clipped batch Fisher": "the research code's: square of the clipped batch mean, at a fresh head",
     "Fisher, trained": "empirical, per example, after the probe",
+    "output change": "after the probe: how much of what attention puts out each term's move makes, on training examples",
+    "loss without": "after the probe: how much the loss on training examples rises without each term's move",
 }
+EXAMPLES = 64  # of train, on which a move's effect is measured
 MEASURED_AFTER = ("head", "all_biases")  # the methods whose runs give rulers
 
 _AFTER_HEAD = (
@@ -62,6 +66,11 @@ def after_probe(model: nn.Module, task: Task, seen: ProbeResult) -> dict[str, An
         "magnitude": {"scores": dict(seen.ranking(score=magnitude_per_layer)), **whole},
         "Fisher, trained": _entry(fisher, seen.seconds, steps),
     }
+    if task.prompt is None:  # these two are defined where a term starts at zero as well
+        batches = task_batches(model, task, n=EXAMPLES, part="train")
+        changes = {term: change.mean().item() for term, change in output_change(model, batches).items()}
+        found["output change"] = {"scores": changes, **whole}
+        found["loss without"] = {"scores": loss_without(model, batches), **whole}
     if all(vectors.any() for vectors in seen.pre.values()):
         ended = seen.settled() or steps
         at = int((seen.steps == ended).nonzero()[0][0])
