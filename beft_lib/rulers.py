@@ -28,8 +28,8 @@ RULERS: dict[str, str] = {
     "true Fisher, untrained head": "labels drawn from the model, at a fresh head",
     "clipped batch Fisher": "the research code's: square of the clipped batch mean, at a fresh head",
     "Fisher, trained": "empirical, per example, after the probe",
-    "output change": "after the probe: how much of what attention puts out each term's move makes, on training examples",
-    "loss without": "after the probe: how much the loss on training examples rises without each term's move",
+    "output change": "after the probe, on training examples: share of attention's output that each term's move makes",
+    "loss without": "after the probe, on training examples: how much the loss rises without each term's move",
 }
 EXAMPLES = 64  # of train, on which a move's effect is measured
 MEASURED_AFTER = ("head", "all_biases")  # the methods whose runs give rulers
