@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3 || command -v python)
 .PHONY: help course test lab doctor book slides lock
 
 help:
-	@echo "make course   set up, run the lessons, leave executed and readable copies in build/course"
+	@echo "make course   set up, run the lessons, leave executed and readable copies in build/course; ARGS=--record keeps their minutes"
 	@echo "make test     set up, run every test and every lesson; ARGS='-k name' goes on to pytest"
 	@echo "make lab      set up, open JupyterLab on lesson 00"
 	@echo "make doctor   say what works here and what does not, with the fix"
@@ -13,7 +13,7 @@ help:
 	@echo "make lock     remake requirements.lock from pyproject.toml (needs uv and a connection)"
 
 course:
-	@$(PYTHON) -m beft_lib course
+	@$(PYTHON) -m beft_lib course $(ARGS)
 
 test:
 	@$(PYTHON) -m beft_lib test -- $(ARGS)

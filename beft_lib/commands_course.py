@@ -18,11 +18,16 @@ from .setup_env import child_environment
 def add_course(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("lessons", nargs="*", metavar="NN", help="only these, by number: 01 03 appendix (default: all)")
     parser.add_argument("--to", type=Path, help="where the copies go (default: build/course)")
+    parser.add_argument("--record", action="store_true", help="keep each lesson's seconds in data/results (leave the "
+                        "machine alone meanwhile)")  # fmt: skip
 
 
 def run_course(args: argparse.Namespace) -> int:
+    from . import lesson_table
     from .course import lessons, run_lessons
 
+    if args.record:
+        lesson_table.must_be_checkout()
     paths = lessons()
     known = [lesson_number(path) for path in paths]
     for number in args.lessons:
@@ -36,6 +41,11 @@ def run_course(args: argparse.Namespace) -> int:
     runs = run_lessons(paths, target, report=lambda line: print(line, flush=True))
     failed = sum(bool(run.problem) for run in runs)
     print(f"{len(runs) - failed} of {len(runs)} lessons ran, in {time.monotonic() - begun:.0f} s.")
+    if args.record:
+        import torch
+
+        recorded = lesson_table.record(runs, choose_profile().profile.name, torch.get_num_threads())
+        print(f"Recorded:  {recorded}")
     print(f"Read them: {target / 'index.html'}")
     lab = "make lab" if checkout() and os.name != "nt" else "python -m beft_lib lab"
     print(f"Do them:   {lab}  (opens JupyterLab)")
@@ -86,12 +96,17 @@ def run_lab(args: argparse.Namespace) -> int:
 
 
 def add_lessons(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--to", type=Path, required=True, metavar="DIR", help="the folder, made if missing")
+    parser.add_argument("--to", type=Path, metavar="DIR", help="copy them to this folder, made if missing, instead")
 
 
 def run_lessons(args: argparse.Namespace) -> int:
+    """The table of lessons, or a copy of them."""
     from .course import copy_lessons
+    from .lesson_table import table
 
+    if args.to is None:
+        print(table())
+        return 0
     copied = copy_lessons(args.to)
     print(f"{len(copied)} files copied to {args.to}; what was there already is as it was.")
     return 0

@@ -169,7 +169,7 @@ class _Runs:
         if self.model is None:
             self.model = load_model(self.grid.model, task, seed=seed)
         measured = _measure(self.model, task, method, seed, changes, counts, rulers)
-        row = {**measured, **fixed, **_circumstances()}
+        row = {**measured, **fixed, **circumstances()}
         self.sheet.add(row)
         self.bar.update()
         yield row
@@ -293,7 +293,8 @@ def _portable(source: str) -> str:
     return "/".join(Path(source).parts[-2:]) if Path(source).is_absolute() or source.startswith("..") else source
 
 
-def _circumstances() -> dict[str, Any]:
+def circumstances() -> dict[str, Any]:
+    """What every row of a results file says of where it comes from: machine and versions, commit, time (UTC)."""
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     return {"machine": runtime.machine(), "commit": _commit(), "finished": now}
 

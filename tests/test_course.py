@@ -107,7 +107,7 @@ def test_copying_out_keeps_a_learner_s_work(shipped: Path, tmp_path: Path) -> No
 
 def test_an_unknown_lesson_is_named(shipped: Path, tmp_path: Path) -> None:
     with pytest.raises(UnknownName, match=r"lesson '07'.*00"):
-        commands_course.run_course(argparse.Namespace(lessons=["07"], to=tmp_path / "out"))
+        commands_course.run_course(argparse.Namespace(lessons=["07"], to=tmp_path / "out", record=False))
 
 
 def test_the_verb_course_says_where_to_read_and_fails_with_a_lesson(
@@ -116,7 +116,7 @@ def test_the_verb_course_says_where_to_read_and_fails_with_a_lesson(
     for problem, status in (("", 0), ("at cell 1: NameError", 1)):
         run = course.LessonRun("00_first", "First", 1.0, problem)
         monkeypatch.setattr(course, "run_lessons", lambda *args, run=run, **options: [run])
-        assert commands_course.run_course(argparse.Namespace(lessons=[], to=tmp_path / "out")) == status
+        assert commands_course.run_course(argparse.Namespace(lessons=[], to=tmp_path / "out", record=False)) == status
         assert str(tmp_path / "out" / "index.html") in capsys.readouterr().out
 
 

@@ -103,6 +103,7 @@ FLOORS: dict[str, tuple[int, str]] = {
     "checks_l08": (5, "checks of one lesson"),
     "checks_appendix": (5, "checks of one lesson"),
     "lesson": (5, "DESIGN"),
+    "lesson_table": (5, "what the verb lessons prints, and the verb course records"),
     "frontpage": (5, "a verb: the README's numbers"),
     "quiz_table": (5, "the rows of quizzes"),
     "quizzes": (5, "the widget at the end of every lesson"),

@@ -13,7 +13,7 @@ import pytest
 
 nbformat = pytest.importorskip("nbformat")
 
-from beft_lib import authoring, checks  # noqa: E402
+from beft_lib import authoring, checks, lesson_table  # noqa: E402
 from beft_lib.lesson import first_cell  # noqa: E402
 from beft_lib.places import lesson_files, lesson_number, lesson_prefix  # noqa: E402
 from beft_lib.quizzes import SHOWS_QUIZ, quiz  # noqa: E402
@@ -26,7 +26,6 @@ every_notebook = pytest.mark.parametrize(
     ("source", "version"), LESSONS, ids=[f"{source.stem}-{version}" for source, version in LESSONS]
 )
 every_lesson = pytest.mark.parametrize("source", SOURCES.values(), ids=list(SOURCES))
-WORDS = {"00": (700, 3000)}  # all others: 1,500 to 3,000
 CHECKED = {"00": 3}  # all others: at least 5 cells
 
 
@@ -100,10 +99,9 @@ def test_its_first_cell_is_everyones(source: Path, version: str) -> None:
 def test_prose_and_code_keep_their_measure(source: Path) -> None:
     notebook = read(source)
     prose, code = cells(notebook, "markdown"), cells(notebook, "code")
-    words = sum(len(re.findall(r"\w+", cell.source)) for cell in prose if not cell.id.endswith("-header"))
     lines = [sum(1 for line in cell.source.splitlines() if line.strip()) for cell in code]
-    low, high = WORDS.get(lesson_number(source), (1500, 3000))
-    assert low <= words <= high
+    low, high = lesson_table.WORDS
+    assert low <= lesson_table.count(authoring.target(source, "student")).words <= high
     assert len(prose) > len(code)
     assert statistics.median(lines) <= 8 and max(lines) <= 25
     text = "\n".join(cell.source for cell in prose)

@@ -23,7 +23,7 @@
 # - **find** the shortest probe that makes the same choice, and **question** what that choice is worth;
 # - **tune** only the chosen term, and say how far the result can be trusted.
 #
-# **Time:** about 45 minutes of reading and trying; the cells together run for less than four minutes on two cores.
+# **Time:** about 45 minutes with the exercises. The code itself runs for at most 4 minutes in the profile `laptop`, on two CPU cores.
 #
 # **You need:** lesson 01 (the importance formula). What we use of lesson 02 is said again here. You should have
 # trained one network before, of any kind.
