@@ -165,8 +165,8 @@ blind_spots(1.6, 1.2, "importance", 60)
 # <details>
 # <summary><b>Answers</b> (open them after you have tried)</summary>
 #
-# 1. The smallest is about 0.40, near (1.4, 0.6) and below; the largest is 1, at (0, 0). To grow a little and turn, or to vanish, is all one
-#    to magnitude.
+# 1. The smallest is about 0.29, near (0.71, 0.71) and again below: turned by 45 degrees, as long as before. The largest is 1, at (0, 0).
+#    To turn, to double or to vanish is all one to magnitude.
 # 2. On the arc, near (1.7, 0.7): magnitude 0.71 instead of 0.25. To importance, halved and doubled are equally far.
 # 3. At four: where the diamond touches the circle in the middle of its sides.
 #
