@@ -123,7 +123,8 @@ def _notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         f"* not {WORDS[0]:,} to {WORDS[1]:,} words; not more cells of prose than of code; longer than the lesson says.",
     ]
     ways = dict.fromkeys(
-        f"{row['profile']}: {row['threads']} threads, {row['machine']['device']}, python {row['machine']['python']}, "
+        f"{row['profile']}: {row['threads']} thread{'s' if row['threads'] > 1 else ''}, {row['machine']['device']}, "
+        f"python {row['machine']['python']}, "
         f"torch {row['machine']['torch']}, transformers {row['machine']['transformers']}, commit {row['commit']}"
         for row in rows
     )
