@@ -307,4 +307,24 @@ QUIZZES: dict[str, list[Question]] = {
             },
         ),
     ],
+    "appendix": [
+        Question(
+            "A model's loss on fresh texts is 3 percent below the entropy. What happened?",
+            {
+                "It is a very good model": "No. On average nobody does better than the true probabilities.",
+                "The texts were few and easy by chance, or the entropy was computed wrongly": (
+                    "Yes. On enough texts it cannot last."
+                ),
+                "It has more parameters than the grammar": "No. Size does not help against chance.",
+            },
+        ),
+        Question(
+            "In the second half of a recap the model pays two nats for each room. What has it not learned?",
+            {
+                "Which words are rooms": "No. It pays about ln 8, so it knows that a room comes.",
+                "To look up whose room it is": "Yes. It treats the room as new, and all eight as equally likely.",
+                "The grammar of the sentence": "No. The small words around it would then cost something, too.",
+            },
+        ),
+    ],
 }

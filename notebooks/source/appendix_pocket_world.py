@@ -359,21 +359,10 @@ show(aims.set_index("figure"), "Targets of the pocket world")
 # %% [markdown]
 # ## Quick questions
 #
-# Open the answer that you think is right.
-#
-# **1. A model's loss on fresh texts is 3 percent below the entropy. What happened?**
-#
-# <details><summary>It is a very good model</summary>No. On average nobody does better than the true probabilities.</details>
-# <details><summary>The texts were few and easy by chance, or the entropy was computed wrongly</summary>Yes. On enough texts it cannot
-# last.</details>
-# <details><summary>It has more parameters than the grammar</summary>No. Size does not help against chance.</details>
+# Choose an answer, and you are told about it at once.
 
-# %% [markdown]
-# **2. In the second half of a recap the model pays two nats for each room. What has it not learned?**
-#
-# <details><summary>Which words are rooms</summary>No. It pays about ln 8, so it knows that a room comes.</details>
-# <details><summary>To look up whose room it is</summary>Yes. It treats the room as new, and all eight as equally likely.</details>
-# <details><summary>The grammar of the sentence</summary>No. The small words around it would then cost something, too.</details>
+# %%
+beft_lib.quiz("appendix")
 
 # %% [markdown]
 # ## Recap
