@@ -148,8 +148,6 @@ def test_headings_are_in_order(source: Path) -> None:
 def test_quick_questions_come_before_the_recap(source: Path, version: str) -> None:
     """The questions themselves are rows of ``quiz_table.py`` and have tests of their own."""
     number, notebook = lesson_number(source), read(source, version)
-    if number == "appendix":
-        return
     shown = [i for i, cell in enumerate(notebook.cells) if cell.source == f'{SHOWS_QUIZ}"{number}")']
     assert len(shown) == 1, f'end the lesson with beft_lib.quiz("{number}"); its questions are a row of quiz_table.py'
     before, cell, after = notebook.cells[shown[0] - 1 : shown[0] + 2]

@@ -317,6 +317,52 @@ print("a room is the likeliest word in both:", set(gap("Kate is in the [MASK].",
 # learned that rooms come again, and not yet whose is whose.
 
 # %% [markdown]
+# ### A step in between
+#
+# To say whether a claim is true takes two steps: look up what was said, then compare. After the first round of their pretraining, pocket-bert
+# and pocket-roberta could look up, and yet called claims true or false by the toss of a coin. What helped was a second round, with texts that
+# *say* the step in between, half of the time:
+#
+# **Predict:** which of the two forms below will be judged better? And why does it matter that both are in the corpus?
+
+# %%
+from beft_lib.pocket.stones import checked
+
+for seed in (1, 5, 9):
+    print(render(checked(Chooser(f"appendix/{seed}"))), "\n")
+
+# %%
+written = [checked(Chooser(f"judged/{seed}")) for seed in range(300)]
+forms = {"with the step": [text for text in written if " , so that is" in text[-30:]]}
+forms["without"] = [text for text in written if text not in forms["with the step"]]
+
+
+@torch.no_grad()
+def judged(name, texts):
+    """Share of texts, percent, whose last word (true or false) is the likelier of the two where it is hidden"""
+    encoder = AutoModelForMaskedLM.from_pretrained(data_folder() / "models" / name).eval()
+    reader = load_tokenizer(load_model(name, load_task("rte", data="pocket")))
+    true, false = reader.convert_tokens_to_ids(["true", "false"])
+    right = 0
+    for text in texts:
+        start, verdict = text.removesuffix(" .").rsplit(" ", 1)
+        inputs = reader(f"{render(start)} {reader.mask_token}.", return_tensors="pt")
+        at = inputs["input_ids"][0] == reader.mask_token_id
+        logits = encoder(**inputs).logits[0, at][0]  # (V,)
+        right += (logits[true] > logits[false]).item() == (verdict == "true")
+    return 100 * right / len(texts)
+
+
+table = {name: {form: judged(name, texts) for form, texts in forms.items()} for name in ("pocket-bert", "pocket-roberta")}
+show(pd.DataFrame(table).rename_axis("the claim is judged"), "Right verdicts in percent, nothing tuned; guessing: 50")
+
+# %% [markdown]
+# A model that has learned the comparison where both halves stand in plain sight has something to reach for where they do not. Large
+# language models write down their steps for the same reason. But look twice at the second line before you call it understanding. There is
+# a shortcut: a value that nobody in the story has makes a claim false, and to see that takes no name. It alone is worth three right answers
+# in four. A line near 75 may be the shortcut, and only one well above it says that the model knows whose value it is.
+
+# %% [markdown]
 # ## 6. What it does not know
 #
 # **Predict:** what does the tokenizer make of a word that the world does not have? And what does the model say about Paris?
