@@ -8,16 +8,19 @@ import json
 import math
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from beft_lib.display import descriptions
+from beft_lib.errors import UnknownName
 from beft_lib.pocket import entropy, pictures, tasks
 from beft_lib.pocket.chooser import Chooser, ScriptMismatchError
 from beft_lib.pocket.examples import SHARED, WEIGHTS, opinion
 from beft_lib.pocket.inference import cb_example
-from beft_lib.pocket.overlap import overlap
+from beft_lib.pocket.overlap import overlap, share_of
+from beft_lib.pocket.recipes import RECIPES
 from beft_lib.pocket.sentences import VALUES, render
 from beft_lib.pocket.stones import STONES
 from beft_lib.pocket.texts import KINDS, MAX_TOKENS, texts, write_text
@@ -302,10 +305,17 @@ def test_a_script_can_go_on_by_the_seed():
         assert again.taken[:cut] == c.taken[:cut]
 
 
-def test_overlap_finds_examples_where_they_stand_and_nowhere_else():
-    few = overlap(400)
+def test_overlap_finds_examples_where_they_stand_and_nowhere_else(monkeypatch):
+    few, more = (share_of(text for text, _ in texts("train/0", n)) for n in (400, 4000))
     assert set(few) == set(tasks.TASKS) and few["sst2"] <= 0.1 and few["squad"] == 0
-    assert overlap(4000)["cola"] > few["cola"]
+    assert more["cola"] > few["cola"]
+    small = replace(RECIPES["pocket-opt"], first=(), texts=400)
+    monkeypatch.setitem(RECIPES, "pocket-opt", small)
+    assert overlap("pocket-opt") == few
+    monkeypatch.setitem(RECIPES, "pocket-opt", replace(small, later=((("grammar", 3000),),)))
+    assert overlap("pocket-opt")["cola"] > few["cola"]  # the second round is read as well
+    with pytest.raises(UnknownName, match="pocket-opt"):
+        overlap("pocket-op")
 
 
 def test_pictures_say_what_they_show():

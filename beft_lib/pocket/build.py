@@ -38,8 +38,9 @@ def run(args: argparse.Namespace) -> int:
     elif args.what == "overlap":
         from .overlap import overlap
 
-        for task, share in overlap().items():
-            print(f"{task:<6}{100 * share:5.1f} %")
+        for name in _wanted(args.model):
+            print(f"# {name}")
+            print("\n".join(f"{task:<6}{100 * share:5.1f} %" for task, share in overlap(name).items()))
     elif args.what == "table":
         _table(_wanted(args.model), args.again)
     else:

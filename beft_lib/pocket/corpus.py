@@ -95,24 +95,30 @@ def _causal(opening: str, closing: str) -> Callable[..., list[Row]]:
 
 
 def training_rows(style: str, seed: str, stages: Sequence[Stage], batch: int) -> Rows:
-    """A curriculum: stages, each with so many texts of some kinds, shuffled, in the order in which they come.
+    """A curriculum: stages, each with so many texts of some kinds, shuffled, in the order in which they come."""
+    order = random.Random(f"{seed}/order")
+    made = [[make_rows(style, *corpus) for corpus in stage] for stage in corpora(seed, stages)]
+    rows = [row for some in made for row in _ordered([row for part in some for row in part.rows], batch, order)]
+    parts = [part for some in made for part in some]
+    return Rows(rows, sum(part.text_tokens for part in parts), sum(part.nats for part in parts))
+
+
+def corpora(seed: str, stages: Sequence[Stage]) -> list[list[tuple[str, int, str | None]]]:
+    """Every stage's corpora: (seed, n, kind or None for the mixture), as ``make_rows`` and ``texts`` take them.
 
     The texts of every kind have the corpus ``seed`` itself, those of another kind one of their own; where a kind comes
     again in stage i, it is with other texts.
     """
-    order = random.Random(f"{seed}/order")
     read: set[str] = set()
-    parts: list[Rows] = []
-    rows: list[Row] = []
+    made = []
     for i, stage in enumerate(stages):
         some = []
         for kind, n in stage:
             own = seed if kind == EVERY else f"{seed}/{kind}s"
-            some.append(make_rows(style, f"{own}/{i}" if kind in read else own, n, None if kind == EVERY else kind))
+            some.append((f"{own}/{i}" if kind in read else own, n, None if kind == EVERY else kind))
             read.add(kind)
-        rows += _ordered([row for part in some for row in part.rows], batch, order)
-        parts += some
-    return Rows(rows, sum(part.text_tokens for part in parts), sum(part.nats for part in parts))
+        made.append(some)
+    return made
 
 
 def _ordered(rows: list[Row], batch: int, order: random.Random) -> list[Row]:

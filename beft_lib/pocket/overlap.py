@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+from ..errors import UnknownName
+from .corpus import corpora
+from .recipes import RECIPES
 from .tasks import SIZES, TASKS, examples
 from .texts import texts
 
 
-def overlap(n: int = 400_000, seed: str = "train/0") -> dict[str, float]:
-    """Share of each task's validation examples whose texts all stand, word by word, in one of n pretraining texts.
+def overlap(model: str) -> dict[str, float]:
+    """Share of each task's validation examples whose texts all stand, word by word, in one text that a model read.
 
-    400,000 are more than any model reads of every kind (``RECIPES``): what they share is an upper bound for each.
+    Raises UnknownName for a model that has no recipe.
     """
+    if model not in RECIPES:
+        raise UnknownName("pocket model", model, RECIPES)
+    rounds = (corpora(part.seed, part.stages) for part in RECIPES[model].rounds)
+    return share_of(text for stages in rounds for stage in stages for corpus in stage for text, _ in texts(*corpus))
+
+
+def share_of(read: Iterable[str]) -> dict[str, float]:
+    """The same for any texts in token form."""
     wanted: dict[str, set[tuple[str, int]]] = defaultdict(set)  # first sentence of an example: which examples
     parts: dict[tuple[str, int], list[str]] = {}
     for task in TASKS:
@@ -22,7 +33,7 @@ def overlap(n: int = 400_000, seed: str = "train/0") -> dict[str, float]:
             parts[task, number] = [f" {text} " for text in example.texts]
             wanted[next(_sentences(example.texts[0]))].add((task, number))
     found: set[tuple[str, int]] = set()
-    for text, _ in texts(seed, n):
+    for text in read:
         whole = f" {text.replace(chr(10) + ' ', '')} "  # where a line ends is no matter
         candidates = {key for sentence in _sentences(text) for key in wanted.get(sentence, ())} - found
         found |= {key for key in candidates if all(part in whole for part in parts[key])}
