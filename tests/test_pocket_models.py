@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -19,13 +20,15 @@ from beft_lib.errors import UnknownName
 from beft_lib.pocket import build as building
 from beft_lib.pocket import measure, pretrain, tasks
 from beft_lib.pocket.card import loss_curve
+from beft_lib.pocket.chooser import Chooser
 from beft_lib.pocket.corpus import EVERY, make_rows, training_rows
 from beft_lib.pocket.recipes import FRAME, RECIPES, VERDICT
 from beft_lib.pocket.sentences import render
 from beft_lib.pocket.targets import read_figures, targets
-from beft_lib.pocket.texts import KINDS, texts
+from beft_lib.pocket.texts import KINDS, texts, write_text
 from beft_lib.pocket.tokenizer import STYLES, encode, make_tokenizer, vocabulary
 from beft_lib.pocket.untrained import make_model
+from beft_lib.pocket.words import ROOMS
 from beft_lib.tasks import load_task
 
 MODELS = Path(__file__).parent.parent / "data" / "models"
@@ -326,3 +329,33 @@ def test_a_shipped_model_is_whole_small_and_has_learned(folder):
     logits = model.eval()(**inputs).logits[0, at]
     great, terrible = (tokenizer.convert_tokens_to_ids(word) for word in ("great", "terrible"))
     assert logits[great] > logits[terrible] + 1 and logits.argmax() == great
+
+
+@pytest.mark.parametrize("folder", SHIPPED, ids=lambda folder: folder.name)
+def test_a_shipped_model_was_made_by_the_recipe_of_its_name(folder):
+    told = json.loads((folder / "pretraining.json").read_text(encoding="utf-8"))["recipe"]
+    recipe = json.loads(json.dumps(asdict(RECIPES[folder.name])))
+    assert {name: recipe[name] for name in told} == told and {"texts", "first", "batch"} <= set(told)
+    assert "later" in told or not recipe["later"]
+
+
+@pytest.mark.parametrize("name", ["pocket-bert", "pocket-roberta"])
+def test_a_shipped_masked_model_keeps_to_what_was_told_and_compares(name, pocket_models):
+    folder = pocket_models / name
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForMaskedLM.from_pretrained(folder).eval()
+
+    def likelier(text: str, one: str, other: str) -> bool:
+        inputs = tokenizer(text, return_tensors="pt")
+        at = (inputs["input_ids"][0] == tokenizer.mask_token_id).nonzero()[0, 0]
+        with torch.no_grad():
+            logits = model(**inputs).logits[0, at]
+        return bool(logits[tokenizer.convert_tokens_to_ids(one)] > logits[tokenizer.convert_tokens_to_ids(other)])
+
+    hidden = tokenizer.mask_token
+    story = "Kate is in the garden. Omar is in the hall. So Kate is in the " + f"{hidden}."
+    assert all(likelier(story, said, other) for said in ("garden", "hall") for other in ROOMS[:1] + ROOMS[2:4])
+    right = []
+    for seed in range(60):
+        pair, verdict = write_text(Chooser(f"pairs/{seed}"), "pairs").split(" \n ")[0][:-2].rsplit(" ", 1)
+        right.append(likelier(f"{render(pair)} {hidden}.", "yes", "no") == (verdict == "yes"))
+    assert sum(right) >= 0.8 * len(right)

@@ -320,7 +320,7 @@ print("a room is the likeliest word in both:", set(gap("Kate is in the [MASK].",
 # ### A step in between
 #
 # To say whether a claim is true takes two steps: look up what was said, then compare. After the first round of their pretraining, pocket-bert
-# and pocket-roberta could look up, and yet called claims true or false by the toss of a coin. What helped was a second round, with texts that
+# and pocket-roberta knew which values had been told, and yet called claims true or false by the toss of a coin. What helped was a second round, with texts that
 # *say* the step in between, half of the time:
 #
 # **Predict:** which of the two forms below will be judged better? And why does it matter that both are in the corpus?
