@@ -10,14 +10,14 @@ import time
 from pathlib import Path
 
 from .errors import BeftError, UnknownName
-from .places import checkout, lesson_number, lessons_folder
+from .places import checkout, lesson_number, lessons_folder, writable
 from .runtime import choose_profile, find_model
 from .setup_env import child_environment
 
 
 def add_course(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("lessons", nargs="*", metavar="NN", help="only these, by number: 01 03 appendix (default: all)")
-    parser.add_argument("--to", type=Path, help="where the copies go (default: build/course)")
+    parser.add_argument("--to", type=Path, help="where the copies go (default: build/course, else ~/beft-course)")
     parser.add_argument("--record", action="store_true", help="keep each lesson's seconds in data/results (leave the "
                         "machine alone meanwhile)")  # fmt: skip
 
@@ -34,7 +34,8 @@ def run_course(args: argparse.Namespace) -> int:
         if number not in known:
             raise UnknownName("lesson", number, known)
     paths = [path for path in paths if not args.lessons or lesson_number(path) in args.lessons]
-    target = (args.to or (checkout() or Path.cwd()) / "build" / "course").resolve()
+    root = checkout() or Path.cwd()
+    target = (args.to or _own(root / "build" / "course", "beft-course")).resolve()
     os.environ.update(_defaults())
     print(_where_we_are(), flush=True)
     begun = time.monotonic()
@@ -84,12 +85,12 @@ def add_lab(parser: argparse.ArgumentParser) -> None:
 
 
 def run_lab(args: argparse.Namespace) -> int:
-    """JupyterLab on localhost, its token on. The lessons of an installed wheel are copied out first."""
+    """JupyterLab on localhost, its token on. Lessons that cannot be written to (a wheel's, a hub's) are copied out."""
     from .course import copy_lessons, lessons
 
     folder = lessons_folder()
-    if checkout() is None:
-        folder = Path.cwd() / "beft-lessons"
+    if checkout() is None or not writable(folder):
+        folder = _own(Path.cwd() / "beft-lessons", "beft-lessons")
         copy_lessons(folder)
     options = args.options[1:] if args.options[:1] == ["--"] else args.options
     command = [sys.executable, "-m", "jupyterlab", "--ip=127.0.0.1", str(lessons(folder)[0]), *options]
@@ -116,6 +117,11 @@ def run_lessons(args: argparse.Namespace) -> int:
 def _defaults(threads: str = "2") -> dict[str, str]:
     """Two threads where nobody said otherwise: what times are measured with, and kind to a shared machine."""
     return {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", threads), "JUPYTER_PREFER_ENV_PATH": "1"}
+
+
+def _own(folder: Path, name: str) -> Path:
+    """The folder, or, where it cannot be written to, one of that name in the learner's home."""
+    return folder if writable(folder) else Path.home() / name
 
 
 def _where_we_are() -> str:

@@ -5,7 +5,6 @@ The arithmetic is scikit-learn's and scipy's. Every metric is a fraction or a co
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -58,7 +57,11 @@ class TaskMetric(evaluate.Metric):
                 raise UnknownName("metric", name, METRICS)
         self.names, self.regression = tuple(names), regression
         # evaluate would write what it is given into the user's cache, which may be read-only or on a slow drive.
-        super().__init__(**{"keep_in_memory": True, "cache_dir": tempfile.gettempdir(), **kwargs})
+        super().__init__(**{"keep_in_memory": True, **kwargs})
+
+    def _build_data_dir(self) -> str:
+        """No folder where nothing is written: in a folder that a class shares, it would be the first one's."""
+        return self._data_dir_root if self.keep_in_memory else super()._build_data_dir()
 
     def _info(self) -> evaluate.MetricInfo:
         kind = datasets.Value("float32" if self.regression else "int64")

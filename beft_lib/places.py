@@ -62,9 +62,19 @@ def user_folder(*parts: str) -> Path:
         user = "user"
     for root in (home(), _user_cache(), Path(tempfile.gettempdir()) / f"beft-{user}"):
         folder = root.joinpath(*parts)
-        if _writable(folder):
+        if writable(folder):
             return folder
     return Path(tempfile.mkdtemp(prefix="beft-"))
+
+
+def writable(folder: Path) -> bool:
+    """Whether a file can be made there. Tried, because permission bits do not tell it on Windows or network drives."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 def hub_caches() -> tuple[Path, ...]:
@@ -134,14 +144,4 @@ def _in_home(name: str) -> Path | None:
     if not os.environ.get("BEFT_HOME"):
         return None
     folder = home() / name
-    return folder if _writable(folder) else None
-
-
-def _writable(folder: Path) -> bool:
-    """Whether a file can be made there. Tried, because permission bits do not tell it on Windows or network drives."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return True
-    except OSError:
-        return False
+    return folder if writable(folder) else None

@@ -8,6 +8,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -333,7 +334,8 @@ def _fingerprint(path: str, mtime_ns: int, size: int) -> str:
         known = {}
     if not isinstance(known, dict) or key not in known:
         known = {**(known if isinstance(known, dict) else {}), key: sha256(path)}
-        write_text_whole(memory_file, json.dumps(known, indent=1))
+        with suppress(OSError):  # a shared folder where only who made a file may replace it
+            write_text_whole(memory_file, json.dumps(known, indent=1))
     return known[key]
 
 

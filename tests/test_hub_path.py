@@ -6,41 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
-import tiny
-from datasets import Dataset
+from stand_ins import fill
 
-from beft_lib import authoring, lesson, load_adapter, load_model, load_task, runtime, save_adapter
+from beft_lib import authoring, lesson, load_adapter, load_model, load_task, save_adapter
 from beft_lib.errors import DataError
 from beft_lib.methods import fine_tune
-
-PHRASES = ["the film was good .", "she saw the red house .", "he lost a small dog , they found it .", "it was dull ."]
-
-
-def keep(cache: Path, kind: str, hub: str) -> Path:
-    """Where huggingface_hub keeps a snapshot of a repository."""
-    repository = cache / f"{kind}--{hub.replace('/', '--')}"
-    (repository / "refs").mkdir(parents=True)
-    (repository / "refs" / "main").write_text("abc", encoding="utf-8")
-    return repository / "snapshots" / "abc"
-
-
-SINGLE = ("sst2", "cola")  # one sentence; rte has a pair
-
-
-def fill(cache: Path, *tasks: str) -> None:
-    """What the profile colab asks of the hub for a lesson on BERT: two models and some tasks (none named: rte)."""
-    for role in ("bert", "roberta"):
-        name = next(name for name in runtime.PROFILES["colab"].encoders if runtime.MODELS[name].family == role)
-        tiny.save(keep(cache, "models", runtime.MODELS[name].hub), role)
-    snapshot = keep(cache, "datasets", "nyu-mll/glue")
-    for task in tasks or ("rte",):
-        (snapshot / task).mkdir(parents=True)
-        for split, n in (("train", 320), ("validation", 24)):
-            pairs = [(PHRASES[i % 4], PHRASES[i // 4 % 4], int(i % 4 != i // 4 % 4), i) for i in range(n)]
-            rows = [(f"{a} {b}", label, i) for a, b, label, i in pairs] if task in SINGLE else pairs
-            names = ("sentence", "label", "idx") if task in SINGLE else ("sentence1", "sentence2", "label", "idx")
-            columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
-            Dataset.from_dict(columns).to_parquet(str(snapshot / task / f"{split}-00000-of-00001.parquet"))
 
 
 @pytest.fixture

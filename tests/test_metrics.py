@@ -147,3 +147,13 @@ def test_a_metric_that_is_none():
 def test_shapes_that_do_not_fit(predictions, references):
     with pytest.raises(DataError, match=r"as many predictions as references, at least one; got shapes"):
         measure(["accuracy"], predictions, references)
+
+
+def test_no_folder_is_made_where_nothing_is_written(tmp_path):
+    """In a folder that learners share it would belong to the first, and stop the second."""
+    made = TaskMetric(["accuracy"], cache_dir=str(tmp_path / "shared"))
+    assert made.compute(predictions=PREDICTIONS, references=REFERENCES) == {"accuracy": 5 / 8}
+    assert not (tmp_path / "shared").exists()
+    kept = TaskMetric(["accuracy"], cache_dir=str(tmp_path / "asked"), keep_in_memory=False)
+    assert kept.compute(predictions=PREDICTIONS, references=REFERENCES) == {"accuracy": 5 / 8}
+    assert (tmp_path / "asked").is_dir()

@@ -80,9 +80,9 @@ def test_a_user_without_a_name_gets_a_folder(tmp_path: Path, monkeypatch: pytest
 
 def _forbid(monkeypatch: pytest.MonkeyPatch, *folders: Path) -> None:
     """Read-only folders, for root too, whom permission bits do not stop."""
-    writable = places._writable
+    writable = places.writable
     monkeypatch.setattr(
-        places, "_writable", lambda folder: not any(folder.is_relative_to(f) for f in folders) and writable(folder)
+        places, "writable", lambda folder: not any(folder.is_relative_to(f) for f in folders) and writable(folder)
     )
 
 

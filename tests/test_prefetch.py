@@ -106,7 +106,7 @@ def test_what_was_fetched_is_found_with_no_hub_and_not_fetched_again(
     assert prefetch.run(arguments("colab")) == 0
     assert "All there" in capsys.readouterr().out
     monkeypatch.setattr(runtime, "hub_answers", lambda: False)
-    monkeypatch.setattr(places, "_writable", lambda folder: False)  # a class: BEFT_HOME is read-only
+    monkeypatch.setattr(places, "writable", lambda folder: False)  # a class: BEFT_HOME is read-only
     profile = runtime.PROFILES["colab"]
     for name in (*profile.encoders, profile.decoder):
         source = runtime.locate_model(name)

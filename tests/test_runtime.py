@@ -204,6 +204,21 @@ def test_a_damaged_memory_of_fingerprints_does_no_harm(
     assert len(json.loads((empty / "home" / "fingerprints.json").read_text(encoding="utf-8"))) == 1
 
 
+def test_a_memory_that_another_learner_owns_stops_nobody(empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shared BEFT_HOME with the sticky bit: all may add files, only who made one may replace it."""
+    folder = model_in(package_at(monkeypatch, empty / "site"))
+    pin(monkeypatch, folder / "model.safetensors")
+    refused: list[Path] = []
+
+    def refuse(path: Path, text: str) -> None:
+        refused.append(path)
+        raise PermissionError(1, "Operation not permitted", str(path))
+
+    monkeypatch.setattr(runtime, "write_text_whole", refuse)
+    runtime._fingerprint.cache_clear()
+    assert runtime.locate_model("minilm").channel == "package" and refused
+
+
 def test_a_half_fetched_model_is_not_taken(empty: Path) -> None:
     folder = snapshot(empty / "home" / "hub", "facebook/opt-6.7b")
     write_text_whole(folder / "config.json", "{}")

@@ -85,6 +85,18 @@ def test_somebody_else_s_environment_is_never_deleted(root: Path, stages: Stages
     assert theirs.exists() and len(stages) == 3, "installed into"
 
 
+def test_a_folder_that_is_not_ours_to_write_to_is_told_with_the_way_out(
+    root: Path, stages: Stages, ran: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, text: str) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(setup_env, "write_text_whole", refuse)
+    with pytest.raises(BeftError, match=r"\.venv cannot be made.*Permission denied.*installs it for all"):
+        setup_env.use(root, "course", [])
+    assert stages == [] and ran == []
+
+
 def test_missing_minilm_is_one_line_and_we_go_on(
     root: Path, ran: list[list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -47,6 +47,8 @@ for finding in diagnose():
 # - **To stop** a cell that takes too long, press the ■ button (or the key `I` twice). In this course that is always safe: a training stops
 #   after its current step.
 # - **To start over**, choose *Kernel > Restart Kernel and Run All Cells*. Everything is made anew, and nothing you did before is left.
+# - **If the connection breaks**, open the notebook again: it is saved every two minutes. What was computed may be gone (a `NameError` says
+#   so); then select the cell where you were and choose *Run > Run All Above Selected Cell*. The same numbers come out again.
 # - **Change things.** You cannot break anything that a restart does not mend. A fresh copy of all lessons comes from
 #   `python -m beft_lib lessons --to another-folder`.
 
