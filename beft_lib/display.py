@@ -102,6 +102,18 @@ def _formatters(table: pd.DataFrame) -> dict[Any, Callable[[Any], str]]:
     return counts | {name: column_format(table[name]) for name, kind in kinds.items() if kind == "f"}
 
 
+def live_view(live: Callable[[], Any]) -> dict[str, Any]:
+    """What a notebook needs to show the widget that ``live`` makes; {} where ipywidgets is not installed.
+
+    By the model's id, which ipywidgets 7 (Colab) and 8 both have; how each displays itself differs.
+    """
+    try:
+        model = live().model_id
+    except ImportError:
+        return {}
+    return {"application/vnd.jupyter.widget-view+json": {"version_major": 2, "version_minor": 0, "model_id": model}}
+
+
 def _figure(picture: Axes | Figure) -> Figure:
     from matplotlib.axes import Axes
 

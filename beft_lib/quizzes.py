@@ -13,6 +13,7 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
+from .display import live_view
 from .errors import UnknownName
 from .quiz_table import QUIZZES, Question
 
@@ -69,11 +70,7 @@ class Quiz:
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         """The widget with the static version as its fallback, in one output, as ``Touchable`` does with its picture."""
-        try:
-            view = self.live()._repr_mimebundle_()
-        except ImportError:
-            view = {}
-        return {**view, "text/html": self.html(), "text/plain": repr(self)}
+        return {**live_view(self.live), "text/html": self.html(), "text/plain": repr(self)}
 
 
 def quiz(lesson: str) -> Quiz:

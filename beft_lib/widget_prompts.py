@@ -168,13 +168,9 @@ class BeforeAfter(Touchable):
         return f"Asked {self.texts[self.columns[-1]]!r}: before tuning {said['before']!r}, after it {said['after']!r}."
 
     def _ipython_display_(self) -> None:
-        from .display import _publish, table_html
+        from .display import _publish, live_view, table_html
 
-        try:
-            view = self.live()._repr_mimebundle_()
-        except ImportError:
-            view = {}
-        _publish({**view, "text/html": table_html(self.table()), "text/plain": repr(self)})
+        _publish({**live_view(self.live), "text/html": table_html(self.table()), "text/plain": repr(self)})
 
     def live(self) -> Any:
         """The ipywidgets version. Raises ImportError where ipywidgets is not installed."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from .display import _png, _publish, describe, table_html
+from .display import _png, _publish, describe, live_view, table_html
 from .scores import importance, magnitude
 
 if TYPE_CHECKING:
@@ -114,12 +114,8 @@ class Touchable:
         """
         axes = self.plot()
         png, width, height = _png(axes.get_figure(root=True))  # type: ignore[arg-type]
-        try:
-            view = self.live()._repr_mimebundle_()
-        except ImportError:
-            view = {}
         picture = {"alt": self.words(), "width": width, "height": height}
-        _publish({**view, "image/png": png, "text/plain": repr(self)}, {"image/png": picture})
+        _publish({**live_view(self.live), "image/png": png, "text/plain": repr(self)}, {"image/png": picture})
         twin = f"<details><summary>The starting position in numbers</summary>{table_html(self.table())}</details>"
         _publish({"text/html": twin, "text/plain": "The starting position in numbers"})
 
