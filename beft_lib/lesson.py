@@ -17,8 +17,9 @@ REPOSITORY = ""
 COURSE_WHEEL = f"git+https://github.com/{REPOSITORY}" if REPOSITORY else "beft-lib"
 
 # The first cell of every lesson, the same but for the number; a test holds the notebooks to it. With --no-deps nothing
-# that is there is replaced, torch and numpy least of all; the name after the course's is what Colab lacks.
-_INSTALL = f"install -q --no-deps {COURSE_WHEEL} evaluate"
+# that is there is replaced, torch and numpy least of all, but for a PEFT from before it had BEFT (in June 2026 Colab's
+# was 0.19); evaluate is what Colab lacks. The quotes are for the shell, to which > would be a file.
+_INSTALL = f"install -q --no-deps {COURSE_WHEEL} evaluate 'peft>=0.20'"
 FIRST_CELL = f"""\
 from importlib.util import find_spec  # where the course is missing (Colab), the next line fetches it, and nothing else
 if not find_spec("beft_lib"): get_ipython().run_line_magic("pip", "{_INSTALL}")
