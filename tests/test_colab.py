@@ -34,8 +34,8 @@ ROOT = Path(__file__).resolve().parent.parent
 LESSONS = os.environ.get("BEFT_COLAB_LESSONS", "00 01").split()
 PROFILE = os.environ.get("BEFT_COLAB_PROFILE", "")  # "": Colab's, with small stand-ins where the hub's models would be
 # What Colab has of what the course uses, with all that they need; neither evaluate nor the course.
-THERE = ("accelerate datasets ipykernel ipywidgets matplotlib numpy pandas peft safetensors scikit-learn scipy "
-         "sentencepiece torch tqdm transformers").split()  # fmt: skip
+THERE = ("accelerate datasets dill ipykernel ipywidgets matplotlib multiprocess numpy pandas peft requests safetensors "
+         "scikit-learn scipy sentencepiece torch tqdm transformers xxhash").split()  # fmt: skip
 BROUGHT = ("beft-lib", "evaluate")  # by the first cell of a lesson
 AT_LEAST = {"peft": "0.20"}  # where Colab's is older, the first cell brings a newer one: it is the first with BEFT
 
@@ -77,7 +77,7 @@ def needed(names: list[str]) -> set[str]:
 
 def link(names: set[str], folder: Path) -> None:
     """A folder for sys.path that shows these installed distributions and no others."""
-    folder.mkdir()
+    folder.mkdir(parents=True)
     for name in names:
         distribution = importlib.metadata.distribution(name)
         tops = {Path(str(file)).parts[0] for file in distribution.files or []}
@@ -120,8 +120,8 @@ class Session:
             done = subprocess.run([named, "-c", ask], check=True, capture_output=True, text=True, encoding="utf-8")
             packages = [done.stdout.strip()]
         else:
-            link(needed(THERE), base / "packages")
-            packages = [str(base / "packages")]
+            packages = [str(base / "packages" / "site-packages")]  # the name by which dill knows what is installed
+            link(needed(THERE), Path(packages[0]))
         for name, text in STUB.items():
             file = base / "colab" / "google" / "colab" / name
             file.parent.mkdir(parents=True, exist_ok=True)
