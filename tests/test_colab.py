@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ pytestmark = [
 ]
 
 
-def needed(names: list[str]) -> set[str]:
+def needed(names: Iterable[str]) -> set[str]:
     """These distributions and all that they need, of those that are installed here."""
     found: set[str] = set()
     waiting = [canonicalize_name(name) for name in names]
