@@ -461,6 +461,13 @@ if measurements:
 # **low** to **high**. **lost**: performance given away on average, in the metric's unit. **cost**: seconds, relative to one full fine-tuning. **tau**: how
 # well its order of the three terms agrees with the measured order, from −1 to 1. The last lines are rules that do not look at anything. A ruler has to
 # beat *those*.
+#
+# Two lines are new. **output change** asks what share of attention's output a term's move makes, on training examples; **loss without**, how much worse
+# the loss gets if that move is taken out. Both are read after the same probe as importance, and lesson 07 says where they come from.
+#
+# Now look at **picks** again, at the k. In encoders like these the key bias can do *nothing*: softmax cancels it (lesson 02). A ruler that names it all
+# the same has read Adam's moves of a vector whose gradient is rounding noise, and a score of the move alone cannot tell such a walk from something
+# learned. *output change* cannot make this mistake, because it looks at what the move does.
 
 # %%
 if measurements:
