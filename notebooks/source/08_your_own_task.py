@@ -437,8 +437,8 @@ if measurements:
 #
 # - **What was covered**: the first sentence names models, tasks and seeds. The intervals are over tasks; no interval can say what another
 #   *kind* of model would do. With few tasks they are rough.
-# - **A dead key makes "three terms" easy.** Its performance is that of head only, and its score is next to nothing. So two of the three pairs
-#   only ask whether query and value beat the head. The open marker, which looks at nothing, profits from that as well. A ruler has to beat *it*.
+# - **A dead key is a trap.** Its performance is that of head only, so two of the three pairs only ask whether query and value beat the head. The
+#   open marker, which looks at nothing, gets these right. A ruler that reads moves can get them wrong: Adam moves a dead key, too (lesson 02).
 # - **Task to task compares scores of different probes**: other learning rates, other numbers of steps. You have just seen what these do to a
 #   score. A tau near zero here can mean that there is no relation, or that the score's scale hides it.
 # - **Tau is about order.** It cannot say how many points a score of 0.3 is worth. If the order does not hold, no such number exists; if it
