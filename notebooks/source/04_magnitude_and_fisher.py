@@ -94,13 +94,19 @@ for name, table in tables.items():
 # Look at the layers, too: rulers that agree on the term can disagree on *where* in the model it matters.
 
 # %% tags=["nbval-check-output"]
-for name, table in tables.items():
-    means = table.loc["mean"]
+for name in ("magnitude", "Fisher"):
+    means = tables[name].loc["mean"]
     print(f"{name}: key is last, and below a hundredth of the first: {bool(means['key'] < 0.01 * means.max())}")
 
+# %%
+means = tables["importance"].loc["mean"]
+print(f"importance: key scores {means['key'] / means.max():.3f} of the first")
+
 # %% [markdown]
-# On one thing all three agree. The key bias of a BERT can do nothing, since softmax cancels it (lesson 02). Nothing pulls on it, so it
-# does not move. A ruler that put the key high would be broken; a dead bias is a good test of a ruler.
+# The key bias of a BERT can do nothing, since softmax cancels it (lesson 02). Nothing pulls on it but rounding, so it hardly moves. A ruler
+# that puts it high is fooled: a dead bias is a good test of a ruler. Magnitude and Fisher pass. Importance passes on MiniLM, and there is a
+# way for it to fail: it compares a move with the vector's own length. Where the key bias is all but zero, as in a model whose
+# pretraining had no use for it either, the tiniest move is a large one. Keep that in mind for section 4.
 
 # %% [markdown]
 # ## 2. What each of them cannot see
@@ -466,8 +472,8 @@ if measurements:
 # the loss gets if that move is taken out. Both are read after the same probe as importance, and lesson 07 says where they come from.
 #
 # Now look at **picks** again, at the k. In encoders like these the key bias can do *nothing*: softmax cancels it (lesson 02). A ruler that names it all
-# the same has read Adam's moves of a vector whose gradient is rounding noise, and a score of the move alone cannot tell such a walk from something
-# learned. *output change* cannot make this mistake, because it looks at what the move does.
+# the same has been fooled in the way of section 1: the move is tiny, as magnitude says, but so is the vector that it is compared with, and over a long
+# training rounding noise carries it far. *output change* cannot make this mistake, because it looks at what the move does.
 
 # %%
 if measurements:
