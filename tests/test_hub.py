@@ -84,7 +84,9 @@ def prefix(uid: int) -> list[str]:
         return []
     if shutil.which("setpriv") is None:
         pytest.skip("root, and no setpriv (util-linux) to become somebody else")
-    done = subprocess.run([*other_user(uid), sys.executable, "-c", ""], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*other_user(uid), sys.executable, "-c", ""], capture_output=True, encoding="utf-8", check=False
+    )
     if done.returncode:
         pytest.skip(f"root, and setpriv does not work here: {done.stderr.strip()}")
     return other_user(uid)
