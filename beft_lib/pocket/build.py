@@ -68,6 +68,7 @@ def build(
 
     A model that is finished is left alone unless ``again``; one that was interrupted goes on from its last checkpoint.
     """
+    from .corpus import EVERY
     from .recipes import RECIPES
     from .tasks import write_tasks
 
@@ -80,7 +81,7 @@ def build(
             log(f"{name}: finished before, in {folder} (--again builds it anew)")
             continue
         if smoke:
-            recipe = replace(recipe, **SMOKE, later=((("checked", 32),), (("every", 32),)) if recipe.later else ())
+            recipe = replace(recipe, **SMOKE, later=((("checked", 32),), ((EVERY, 32),)) if recipe.later else ())
         if not _pretrain(recipe, folder, minutes, log):
             continue
         if not smoke:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files import write_text_whole
+from .corpus import EVERY
 
 FAMILY = {
     "bert": ("BertForPreTraining", "masked tokens and next segment, as BERT was", "[CLS] A [SEP] B [SEP]"),
@@ -47,6 +48,9 @@ _ABOUT = (
 )
 
 
+_NOT_MEASURED = "Not measured (a smoke build), or not yet: `python -m beft_lib pocket table --model {}` does it."
+
+
 def write_card(folder: Path, record: Mapping[str, Any], figures: Mapping[str, Any] | None = None) -> Path:
     """``README.md`` and ``loss.svg`` in the model's folder, from the record of its pretraining and its figures."""
     write_text_whole(folder / "loss.svg", loss_curve(record["log"]))
@@ -76,27 +80,36 @@ def _card(record: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
         f"| texts | {_texts(recipe)}; each seen once ({record['train_tokens']:,} tokens) |",
         f"| corpus seed | `train/{recipe['seed']}`; validation: `validation`, {recipe['validation_texts']:,} texts |",
         f"| schedule | {_optimizer(recipe)}, 5 % warm-up, linear to 0; batch {_batches(recipe)} |",
+        *_hidden(recipe),
         f"| time | {record['seconds'] / 60:.0f} minutes on {record['machine']} |",
         f"| versions | {', '.join(f'{k} {v}' for k, v in record['versions'].items())} |",
         f"| validation loss, last | {losses[-1]:.4f} (Trainer's) |" if losses else "| validation loss | none |",
     ]
-    lines += ["", "## Measured", "", *figures_table(figures)] if figures else ["", "Not measured: a smoke build."]
+    lines += ["", "## Measured", "", *figures_table(figures)] if figures else ["", _NOT_MEASURED.format(name)]
     return "\n".join(lines) + "\n"
 
 
 def _texts(recipe: Mapping[str, Any]) -> str:
     """What is read, stage after stage; the second round has its own schedule and batch."""
-    stages = [[*recipe["first"]], [("every", recipe["texts"])]]
+    stages = [[*recipe["first"]], [(EVERY, recipe["texts"])]]
     rounds = [[stage for stage in stages if stage], recipe.get("later", [])]
     return "; second round: ".join(", then ".join(map(_stage, stages)) for stages in rounds if stages)
 
 
 def _stage(stage: Sequence[tuple[str, int]]) -> str:
-    return " with ".join(f"{n:,} of {'every kind' if kind == 'every' else f'`{kind}`'}" for kind, n in stage)
+    return " with ".join(f"{n:,} of {'every kind' if kind == EVERY else f'`{kind}`'}" for kind, n in stage)
 
 
 def _batches(recipe: Mapping[str, Any]) -> str:
     return f"{recipe['batch']}, then {recipe['later_batch']}" if recipe.get("later") else str(recipe["batch"])
+
+
+def _hidden(recipe: Mapping[str, Any]) -> list[str]:
+    """How many words are hidden, where it is not the same all through: a loss is then of another question."""
+    if not recipe.get("later"):
+        return []
+    shares = f"{100 * recipe['mask']:g} %, in the second round {100 * recipe['later_mask']:g} %"
+    return [f"| words hidden | {shares}: the losses of the two rounds cannot be compared |"]
 
 
 def _optimizer(recipe: Mapping[str, Any]) -> str:

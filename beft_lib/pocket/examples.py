@@ -160,17 +160,26 @@ def tell_scene(c: Chooser, words: list[str]) -> str:
     )
 
 
-def scene(c: Chooser) -> list[tuple[str, str]]:
+Scene = list[tuple[str, str]]  # a value for each slot
+
+
+def scene(c: Chooser) -> Scene:
     """A value for each slot; a value is two words for the same."""
     return [c.pick(slot) for slot in SLOTS]
 
 
-def stsb_example(c: Chooser) -> Example:
-    """Two scenes; the score is the worth of the slots they share, whichever of the two words is used."""
+def scene_pair(c: Chooser) -> tuple[int, tuple[int, ...], Scene, Scene]:
+    """A score, drawn evenly, the slots that make it, and two scenes that share these and no others."""
     score = c.pick(range(6))
     shared = c.pick(SHARED[score])
     one = scene(c)
     two = [one[i] if i in shared else c.pick([v for v in slot if v != one[i]]) for i, slot in enumerate(SLOTS)]
+    return score, shared, one, two
+
+
+def stsb_example(c: Chooser) -> Example:
+    """Two scenes; the score is the worth of the slots they share, whichever of the two words is used."""
+    score, _, one, two = scene_pair(c)
     return Example(tuple(tell_scene(c, [c.pick(value) for value in values_]) for values_ in (one, two)), score)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .chooser import Chooser
-from .examples import SHARED, SLOTS, scene, sense_sentence, tell_scene
+from .examples import SLOTS, scene_pair, sense_sentence, tell_scene
 from .inference import rte_example
 from .sentences import claim, story
 from .words import DOMAINS, SENSES
@@ -59,10 +59,7 @@ def compared(c: Chooser) -> str:
     """Two scenes and how alike they are, with or without the comparison of each of their things."""
     lines = []
     for _ in range(c.pick((1, 2))):
-        score = c.pick(range(6))
-        shared = c.pick(SHARED[score])
-        one = scene(c)
-        two = [one[i] if i in shared else c.pick([v for v in slot if v != one[i]]) for i, slot in enumerate(SLOTS)]
+        score, shared, one, two = scene_pair(c)
         said = [[c.pick(value) for value in values] for values in (one, two)]
         steps = [_pair(a, b, i in shared) for i, (a, b) in enumerate(zip(*said, strict=True))] if c.flip(0.5) else []
         lines.append(" ".join([*(tell_scene(c, words) for words in said), *steps, f"alike : {score} ."]))
