@@ -303,7 +303,8 @@ def gap(text, n=3):
     return {reader.decode([i]): round(p, 3) for p, i in zip(top.values.tolist(), top.indices.tolist())}
 
 
-for text in ("Kate is in the garden. Omar is in the hall. So Kate is in the [MASK].", "Kate is in the [MASK]."):
+story = "Kate is in the garden. Omar is in the hall. So"
+for text in (f"{story} Kate is in the [MASK].", f"{story} Omar is in the [MASK].", "Kate is in the [MASK]."):
     print(f"{text}\n    {gap(text)}")
 
 # %% tags=["nbval-check-output"]
@@ -312,9 +313,9 @@ from beft_lib.pocket.words import ROOMS
 print("a room is the likeliest word in both:", set(gap("Kate is in the [MASK].", 1)) <= set(ROOMS))
 
 # %% [markdown]
-# In the second sentence nothing was said before, so the best that any model can do is one in eight for each room. In the first, *garden*
-# is certain for whoever looks it up. What pocket-bert does with it you see above: a model that puts both rooms of the story first has
-# learned that rooms come again, and not yet whose is whose.
+# In the last sentence nothing was said before, so the best that any model can do is one in eight for each room. In the others the room
+# is certain for whoever looks it up: *garden* for Kate, *hall* for Omar. What pocket-bert does with it you see above. A model that puts both
+# rooms of the story first, and the same one for both people, has learned that rooms come again, and not whose is whose.
 
 # %% [markdown]
 # ### A step in between
@@ -359,8 +360,9 @@ show(pd.DataFrame(table).rename_axis("the claim is judged"), "Right verdicts in 
 # %% [markdown]
 # A model that has learned the comparison where both halves stand in plain sight has something to reach for where they do not. Large
 # language models write down their steps for the same reason. But look twice at the second line before you call it understanding. There is
-# a shortcut: a value that nobody in the story has makes a claim false, and to see that takes no name. It alone is worth three right answers
-# in four. A line near 75 may be the shortcut, and only one well above it says that the model knows whose value it is.
+# a shortcut: a value that nobody in the story has makes a claim false, and to see that takes no name. About a third of these stories have
+# one person, and there the shortcut is always right; with two or three people it is right three times in four. Together that is five in six.
+# Only a line well above *that* would say that the model knows whose value it is. The gaps above ask the same of it more directly.
 
 # %% [markdown]
 # ## 6. What it does not know
