@@ -15,6 +15,7 @@ def add_rulers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--n-train", type=int, help="training examples (None: the task's low-data size)")
     parser.add_argument("--epochs", type=float, help="None: the paper's")
     parser.add_argument("--rates", nargs="+", type=float, help="learning rates tried (None: 3e-4 1e-3 3e-3 1e-2)")
+    parser.add_argument("--add-biases", action="store_true", help="give a model that lacks these biases some of zero")
     parser.add_argument("--out", type=Path, required=True, help="results file; what it holds is not run again")
 
 
@@ -26,7 +27,7 @@ def run_rulers(args: argparse.Namespace) -> int:
     methods = ["head", "value", "query", "key", "all_biases"]
     rates = args.rates or RATES
     each = (args.model, args.tasks, methods, args.seeds, args.data, args.n_train, changes)
-    grid = Grid(*each, rates=rates, rulers=True)
+    grid = Grid(*each, rates=rates, rulers=True, add_biases=args.add_biases)
     # One full fine-tuning a task, at the paper's rate: what costs are relative to.
     cost = Grid(args.model, args.tasks, ["full"], args.seeds[:1], args.data, args.n_train, changes)
     print(f"learning rates tried on a held-out quarter of train, seed {grid.rate_seed}: {', '.join(map(str, rates))}")

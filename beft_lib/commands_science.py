@@ -86,6 +86,7 @@ def add_measure(parser: argparse.ArgumentParser) -> None:
         "--rates", nargs="+", type=float, default=(),
         help="choose each method's learning rate among these on a held-out part of train (None: the paper's)",
     )  # fmt: skip
+    parser.add_argument("--full-rates", nargs="+", type=float, default=(), help="the same for full (None: a hundredth)")
     parser.add_argument("--prompted", action="store_true", default=None, help=_PROMPTED)
     parser.add_argument("--out", type=Path, required=True, help="results file; what it holds is not run again")
     parser.add_argument("--shard", metavar="I/N", help="only the I-th of N parts of the grid, into a file of its own")
@@ -99,7 +100,7 @@ def run_measure(args: argparse.Namespace) -> int:
     changes = {} if args.epochs is None else {"epochs": args.epochs}
     grid = Grid(
         args.model, args.tasks, args.methods, args.seeds, args.data, args.n_train, changes, args.rates,
-        prompted=args.prompted,
+        args.full_rates, prompted=args.prompted,
     )  # fmt: skip
     shard = None if args.shard is None else shard_of(args.shard)
     for row in run_grid(grid, args.out, shard=shard):

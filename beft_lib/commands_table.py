@@ -17,6 +17,8 @@ def add_table(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epochs", type=float, help="None: the paper's")
     told = "choose each method's learning rate among these on a held-out part of train (None: the paper's)"
     parser.add_argument("--rates", nargs="+", type=float, default=(), help=told)
+    parser.add_argument("--full-rates", nargs="+", type=float, default=(), help="the same for full (None: a hundredth)")
+    parser.add_argument("--n-train", type=int, help="training examples, but for the part sizes (None: the paper's)")
     parser.add_argument("--versus", default="head", help="the method of the paired tests (default: %(default)s)")
     parser.add_argument("--shard", metavar="I/N", help="only the I-th of N parts of each grid, in a file of its own")
 
@@ -31,8 +33,10 @@ def run_table(args: argparse.Namespace) -> int:
     path = args.out or data_folder() / "results" / tables.FILE
     shard = None if args.shard is None else shard_of(args.shard)
     changes: dict[str, Any] = {} if args.epochs is None else {"epochs": args.epochs}
-    grids = tables.grids(args.parts, args.seeds, args.data, args.rates, args.methods, **changes)
-    for row in (row for grid in grids for row in run_grid(grid, path, shard=shard)):
+    recipe = (args.rates, args.methods, args.full_rates, args.n_train)
+    grids = tables.grids(args.parts, args.seeds, args.data, *recipe, **changes)
+    known = tables.elsewhere()
+    for row in (row for grid in grids for row in run_grid(grid, path, shard=shard, known=known)):
         where = f"{row['model']} on {row['task']} ({row['n_train']}), {row['method']}, seed {row['seed']}"
         print(f"{where}: {row['metric']} {row['score']:.3f} in {row['seconds']:.0f} s", flush=True)
     rows = read_shards(path)

@@ -19,6 +19,7 @@ from torch import nn
 from tqdm.std import tqdm
 
 from . import runtime
+from .biases import add_biases
 from .errors import DataError, UnknownName
 from .files import write_text_whole
 from .methods import evaluated, fine_tune, method_row
@@ -60,10 +61,12 @@ class Grid:
         changes: of the recipe: ``{"epochs": 2}``.
         rates: learning rates to choose from for each task and method, on a held-out part of *train* (validation is
             never looked at); () takes the recipe's. ``rate_seed`` draws the examples and the part held out.
+        own_rates: the same for a method with a rate of its own (full); () takes ``rates_for``'s.
         held_out: share of train that is held out for it.
         prompted: ask a language model in words (None: where the task knows no other way).
         size: how many training examples where ``n_train`` does not say: the task's "low", "medium" or "high".
         rulers: measure every ruler as well (``beft_lib/rulers.py``), after the runs of ``MEASURED_AFTER``.
+        add_biases: give a model without query, key or value biases some of zero first.
     """
 
     model: str | Path
@@ -74,11 +77,13 @@ class Grid:
     n_train: int | None = None
     changes: Mapping[str, Any] | None = None
     rates: Sequence[float] = ()
+    own_rates: Sequence[float] = ()
     rate_seed: int = 0
     held_out: float = 0.25
     rulers: bool = False
     prompted: bool | None = None
     size: str = "low"
+    add_biases: bool = False
 
     def __len__(self) -> int:
         """Runs that end in a score on validation; those that choose a rate come on top."""
@@ -91,19 +96,24 @@ class Grid:
 
 
 def run_grid(
-    grid: Grid, path: str | Path, progress: bool | None = None, shard: Shard | None = None
+    grid: Grid,
+    path: str | Path,
+    progress: bool | None = None,
+    shard: Shard | None = None,
+    known: Iterable[Mapping[str, Any]] = (),
 ) -> Iterator[dict[str, Any]]:
     """Run what ``path`` does not hold yet, and yield each row as soon as it is stored there.
 
     With ``shard`` only a part of the grid, stored beside ``path`` in a file of its own; ``read_shards`` reads all of
-    them. Ctrl-C keeps what is finished; the next call goes on. Raises UnknownName before anything starts.
+    them. A run that is among the rows ``known`` (of other files) is copied and not made again. Ctrl-C keeps what is
+    finished; the next call goes on. Raises UnknownName before anything starts.
     """
     for method in grid.methods:
         method_row(method)
     for name in grid.tasks:
         if not isinstance(name, Task) and name not in TASKS:
             raise UnknownName("task", name, TASKS)
-    sheet = _Sheet(Path(path), shard)
+    sheet = _Sheet(Path(path), shard, known)
     trained = [method for method in grid.methods if method_row(method).shots is None]
     rates = len(grid.tasks) * len(trained) * len(grid.rates)
     bar = progress_bar(len(grid) + rates, f"runs of {Path(grid.model).name}", progress)
@@ -127,13 +137,17 @@ def run_grid(
 class _Sheet:
     """A results file (or a shard's): its rows, and which run each of them is; the runs of the other files as well."""
 
-    def __init__(self, path: Path, shard: Shard | None):
+    def __init__(self, path: Path, shard: Shard | None, elsewhere: Iterable[Mapping[str, Any]] = ()):
         self.path = path if shard is None else shard.path(path)
         self.rows = read_rows(self.path)
         self.known = {_key(row): row for row in [*read_shards(path), *self.rows]}
+        self.elsewhere = {_key(row): row for row in elsewhere}
 
     def find(self, fixed: Mapping[str, Any], rulers: bool) -> dict[str, Any] | None:
-        row = self.known.get(_key(fixed))
+        key = _key(fixed)
+        if key not in self.known and key in self.elsewhere:
+            self.add({name: value for name, value in self.elsewhere[key].items() if name != "rulers"})
+        row = self.known.get(key)
         return None if row is not None and rulers and "rulers" not in row else row
 
     def add(self, row: dict[str, Any]) -> None:
@@ -168,6 +182,8 @@ class _Runs:
         self.bar.set_postfix_str(f"{task.name} {method} seed {seed}")
         if self.model is None:
             self.model = load_model(self.grid.model, task, seed=seed)
+            if self.grid.add_biases:
+                add_biases(self.model)
         measured = _measure(self.model, task, method, seed, changes, counts, rulers)
         row = {**measured, **fixed, **circumstances()}
         self.sheet.add(row)
@@ -182,7 +198,8 @@ class _Runs:
         grid = self.grid
         part = held_out(grid.task(name, grid.rate_seed), grid.held_out, grid.rate_seed)
         scores = {}
-        for rate in rates_for(method, grid.rates):
+        own = method_row(method).learning_rate is not None and grid.own_rates
+        for rate in own or rates_for(method, grid.rates):
             changes = {**(grid.changes or {}), "learning_rate": rate}
             row = yield from self.once(part, method, grid.rate_seed, changes, "held-out part of train")
             scores[rate] = row["score"]

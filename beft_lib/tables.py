@@ -55,7 +55,7 @@ PARTS: dict[str, Part] = {
 
 def grids(
     names: Sequence[str], seeds: Sequence[int], data: Path | None = None, rates: Sequence[float] = (),
-    methods: Sequence[str] = (), **changes: Any,
+    methods: Sequence[str] = (), own_rates: Sequence[float] = (), n_train: int | None = None, **changes: Any,
 ) -> Iterator[Grid]:  # fmt: skip
     """What is to be run, seed by seed: at any time the seeds that are done make a whole table.
 
@@ -64,6 +64,8 @@ def grids(
         data: the folder for the parts that need one.
         rates: learning rates to choose from for each method, on a held-out part of train; () takes the paper's.
         methods: these only; () for the part's.
+        own_rates: the same for full.
+        n_train: training examples, in parts of one size (None: the task's low-data size).
         changes: of the recipe.
 
     Raises UnknownName, and DataError where a folder is missing.
@@ -78,9 +80,15 @@ def grids(
             for model in part.models:
                 for size in part.sizes:
                     yield Grid(
-                        model, part.tasks, methods or part.methods, (seed,), part.data or data, changes=changes,
-                        rates=rates, size=size,
+                        model, part.tasks, methods or part.methods, (seed,), part.data or data,
+                        n_train if len(part.sizes) == 1 else None, changes, rates, own_rates, size=size,
                     )  # fmt: skip
+
+
+def elsewhere() -> list[dict[str, Any]]:
+    """The rows of the course's rulers files: what was run for them is not run again for the table."""
+    files = sorted((runtime.data_folder() / "results").glob("rulers*.json"))
+    return [row for path in files for row in read_rows(path)]
 
 
 def shipped(*names: str) -> list[dict[str, Any]]:

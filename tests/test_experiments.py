@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -105,6 +106,31 @@ def test_nothing_is_done_twice(grid, started, tmp_path, folder, data):
     more = Grid(grid.model, ["sst2"], ["value", "query", "query"], [0], data, 32, {"epochs": 1})
     assert kinds(list(run_grid(more, out))) == [("query", 0)]
     assert started == [("value", 0), ("query", 0)] and kinds(read_rows(out)) == started
+
+
+def test_a_run_of_another_file_is_copied_and_not_made_again(started, tmp_path, folder, data):
+    first = Grid(str(folder), ["sst2"], ["head", "value"], [0], data, 32, {"epochs": 1}, (1e-3, 1e-2), rulers=True)
+    other = list(run_grid(first, tmp_path / "rulers.json"))
+    made = len(started)
+    assert made == len(other) == 2 * 2 + 2 and "rulers" in other[2]
+    more = replace(first, methods=["head", "value", "query"], rulers=False)
+    out = tmp_path / "table.json"
+    new = list(run_grid(more, out, known=other))
+    assert [row["method"] for row in new] == ["query"] * 3 and len(started) == made + 3
+    kept = read_rows(out)
+    assert len(kept) == 9 and not any("rulers" in row for row in kept)
+    assert [row["score"] for row in kept[:6]] == [row["score"] for row in other]
+    assert list(run_grid(more, out)) == []
+
+
+def test_full_is_tried_at_rates_of_its_own(tmp_path, folder, data):
+    rates = {"rates": (1e-3, 1e-2), "own_rates": (3e-4,)}
+    grid = Grid(str(folder), ["sst2"], ["value", "full"], [0], data, 32, {"epochs": 1}, **rates)
+    rows = list(run_grid(grid, tmp_path / "results.json"))
+    tried = {(row["method"], row["learning_rate"]) for row in rows if row["scored_on"] != "validation"}
+    assert tried == {("value", 1e-3), ("value", 1e-2), ("full", 3e-4)}
+    (run,) = (row for row in rows if row["method"] == "full" and row["scored_on"] == "validation")
+    assert run["learning_rate"] == 3e-4
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from beft_lib.pocket.recipes import RECIPES
 from beft_lib.pocket.sentences import VALUES, render
 from beft_lib.pocket.stones import STONES
 from beft_lib.pocket.texts import KINDS, MAX_TOKENS, texts, write_text
-from beft_lib.pocket.words import ADJECTIVES, COLOURS, DOMAINS, FEELINGS, KIND_OF, SENSES, SYNONYMS
+from beft_lib.pocket.words import ADJECTIVES, COLOURS, DOMAINS, FEELINGS, KIND_OF, NAMES, SENSES, SYNONYMS
 
 SHIPPED = Path(__file__).parent.parent / "data" / "pocket"
 
@@ -145,6 +145,41 @@ def test_stepping_stones_say_the_step_in_between_and_it_agrees_with_the_answer()
             seen["checked", True] += 1
         seen["checked", False] += len(re.findall(r"\. that is (true|false)", text))
     assert all(seen[kind, step] > 100 for kind in ("compared", "cued", "checked") for step in (True, False)), seen
+
+
+def test_short_questions_are_answered_from_the_story():
+    seen: Counter[str] = Counter()
+    for seed in range(200):
+        text = write_text(Chooser(seed), "asked")
+        said: dict[str, str] = {}  # of each, in its own sentences; a pronoun goes on with the last name
+        name = ""
+        for sentence in text[: re.search(r"(where|who|what) ", text).start()].split(" . "):
+            name = sentence.split(" ")[0] if sentence.split(" ")[0] in NAMES else name
+            said[name] = said.get(name, "") + f" {sentence} "
+        for question, answer in re.findall(r"((?:where|who|what) [^?]+) \? ([^.]+) \.", text):
+            who = question.startswith("who")
+            of = answer if who else next(word for word in question.split(" ") if word in NAMES)
+            value = re.sub("^who (is in the|has the|is the|is) ", "", question) if who else answer
+            assert f" {value} " in said[of], text
+            seen["who" if who else "value"] += 1
+    assert min(seen["who"], seen["value"]) > 100, seen
+
+
+def test_worked_sums_are_right_with_and_without_the_numbers_that_go_in():
+    signs = {"together": int.__add__, "more": int.__sub__}
+    seen: Counter[tuple[str, bool]] = Counter()
+    for seed in range(200):
+        text = write_text(Chooser(seed), "worked")
+        counts = {name: int(n) for name, n in re.findall(r"(\w+) has (\d) \w+ \.", text)[::-1]}  # the first one said
+        for one, two, step, answer in re.findall(r"who has more , (\w+) or (\w+) \? (\d and \d , )?(\w+) \.", text):
+            assert answer == max(one, two, key=counts.__getitem__), text
+            seen["who", bool(step)] += 1
+        for question, step, answer in re.findall(r"\. ([^.?]+) \? (\d and \d , )?(\d+) \.", text):
+            one, two = (counts[name] for name in question.split(" ") if name in NAMES)
+            kind = "together" if "together" in question else "more"
+            assert int(answer) == signs[kind](one, two) and step in ("", f"{one} and {two} , "), text
+            seen[kind, bool(step)] += 1
+    assert len(seen) == 6 and min(seen.values()) > 20, seen
 
 
 def test_scores_of_similarity_are_sums_of_weights():

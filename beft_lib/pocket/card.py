@@ -106,7 +106,7 @@ def _batches(recipe: Mapping[str, Any]) -> str:
 
 def _hidden(recipe: Mapping[str, Any]) -> list[str]:
     """How many words are hidden, where it is not the same all through: a loss is then of another question."""
-    if not recipe.get("later"):
+    if not (recipe.get("later") and recipe["mask"]):
         return []
     shares = f"{100 * recipe['mask']:g} %, in the second round {100 * recipe['later_mask']:g} %"
     return [f"| words hidden | {shares}: the losses of the two rounds cannot be compared |"]
@@ -115,7 +115,10 @@ def _hidden(recipe: Mapping[str, Any]) -> list[str]:
 def _optimizer(recipe: Mapping[str, Any]) -> str:
     if "matrix_rate" not in recipe:
         return f"AdamW, peak {recipe['learning_rate']:g}"
-    return f"Muon for matrices, peak {recipe['matrix_rate']:g}, AdamW for the rest, peak {recipe['learning_rate']:g}"
+    share = recipe.get("later_share", 1.0)
+    later = "" if share == 1 else f" (second round: {share:g} times that)"
+    peaks = f"peak {recipe['matrix_rate']:g}, AdamW for the rest, peak {recipe['learning_rate']:g}"
+    return f"Muon for matrices, {peaks}{later}"
 
 
 def figures_table(figures: Mapping[str, Any]) -> list[str]:

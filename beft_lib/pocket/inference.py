@@ -91,7 +91,7 @@ def squad_example(c: Chooser, told: Story | None = None) -> Example:
     """A story and a question that a stretch of it answers: (context, question), the answer, a title."""
     told = told or squad_story(c)
     fact = c.pick(told.facts)
-    by_name, by_value = _QUESTIONS[fact.topic]
+    by_name, by_value = QUESTIONS[fact.topic]
     question, answer = (by_name, fact.value) if c.flip(0.6) else (by_value, fact.name)
     asked = question.format(fact.name if answer == fact.value else fact.value)
     return Example((told.text, asked), answer, title_of(told), custom=claim(fact))
@@ -101,7 +101,7 @@ def title_of(told: Story) -> str:
     return " and ".join(told.cast)
 
 
-_QUESTIONS = {
+QUESTIONS = {
     "room": ("where is {} ?", "who is in the {} ?"),
     "thing": ("what does {} have ?", "who has the {} ?"),
     "job": ("what is the job of {} ?", "who is the {} ?"),

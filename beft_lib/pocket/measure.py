@@ -115,7 +115,8 @@ def figures_of(folder: Path, style: str, log: Callable[[str], None]) -> dict[str
         figures["language"] = {"all": overall(table), **table}
         figures["asked"] = headroom.asked(folder, sheet)
     log(f"{folder.name}: {figures.get('masked') or figures['language']['all']}")
-    figures["tuned"] = headroom.tuned(folder, style, sheet)
-    figures["rates"] = [row for row in sheet.rows if row["kind"] == "rate"]
+    if folder.name in headroom.TUNED_ON:
+        figures["tuned"] = headroom.tuned(folder, style, sheet)
+        figures["rates"] = [row for row in sheet.rows if row["kind"] == "rate"]
     figures["speed"] = headroom.speed(folder)
     return figures

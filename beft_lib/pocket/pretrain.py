@@ -122,13 +122,13 @@ def _train_round(
     log(f"{len(train):,} rows, {train.text_tokens:,} tokens; at most {train.nats / train.text_tokens:.4f} nats a token")
     trainer = PocketTrainer(
         model=model.train(),
-        args=_arguments(recipe, part.batch, folder),
+        args=_arguments(recipe, part, folder),
         train_dataset=train,
         eval_dataset=validation,
         data_collator=_collator(part, tokenizer, recipe.seed),
         processing_class=tokenizer,
         callbacks=[clock := _Clock(folder, minutes, log)],
-        optimizers=(MuonAndAdamW(model, recipe.learning_rate, recipe.matrix_rate), None),
+        optimizers=(MuonAndAdamW(model, *(part.share * r for r in (recipe.learning_rate, recipe.matrix_rate))), None),
     )
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=any(folder.glob("checkpoint-*")) or None)
@@ -167,13 +167,13 @@ class PocketTrainer(Trainer):
         return (loss, outputs) if return_outputs else loss
 
 
-def _arguments(recipe: Recipe, batch: int, folder: Path) -> TrainingArguments:
+def _arguments(recipe: Recipe, part: Round, folder: Path) -> TrainingArguments:
     return TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=1,
-        per_device_train_batch_size=batch,
+        per_device_train_batch_size=part.batch,
         per_device_eval_batch_size=recipe.batch,
-        learning_rate=recipe.learning_rate,
+        learning_rate=part.share * recipe.learning_rate,
         warmup_steps=0.05,  # below 1 it is a share of all steps
         lr_scheduler_type="linear",
         max_grad_norm=1.0,

@@ -28,6 +28,7 @@ class Recipe:
         texts: how many texts of every kind follow; each is seen once.
         later: stages of a second round, of the same shape as ``first`` (``EVERY`` is a text of every kind): what is
             compared is learned once things can be looked up. A round has its own schedule.
+        later_share: peak rates of the second round, as a share of the first's.
         batch: rows a step, in the first round and in the second.
         learning_rate: peak of a schedule with 5 % warm-up and linear decay to zero, for embeddings, norms and biases
             (AdamW).
@@ -47,6 +48,7 @@ class Recipe:
     validation_texts: int = 300
     later: tuple[Stage, ...] = ()
     later_batch: int = 64
+    later_share: float = 1.0
     later_mask: float = 0.15  # what is compared has to be seen
 
     @property
@@ -56,19 +58,23 @@ class Recipe:
         rounds = [Round(stages, f"train/{self.seed}", self.batch, self.mask, HIDDEN)]
         if self.later:
             seed = f"train/{self.seed}/later"
-            rounds.append(Round(self.later, seed, self.later_batch, self.later_mask, HIDDEN_LATER))
+            shape = (self.later_batch, self.later_mask if self.mask else 0.0, HIDDEN_LATER, self.later_share)
+            rounds.append(Round(self.later, seed, *shape))
         return rounds
 
 
 @dataclass(frozen=True)
 class Round:
-    """One run of the Trainer: what is read in which order, the seed of the texts, rows a step, what is hidden."""
+    """One run of the Trainer: what is read in which order, the seed of the texts, rows a step, what is hidden, and the
+    peak rates as a share of the recipe's.
+    """
 
     stages: tuple[Stage, ...]
     seed: str
     batch: int
     mask: float
     hidden: Mapping[str, float]
+    share: float = 1.0
 
 
 MASKED_FIRST = (("recap", 40_000), ("review", 20_000))
@@ -77,12 +83,17 @@ MASKED_LATER = (
     (("compared", 20_000), ("cued", 20_000), ("checked", 25_000), ("pairs", 15_000), (EVERY, 15_000)),
     ((EVERY, 50_000), ("compared", 4_000), ("cued", 4_000), ("checked", 8_000)),
 )
+CAUSAL_FIRST = (("recap", 40_000), ("asked", 20_000), ("checked", 20_000), ("worked", 10_000))
+CAUSAL_LATER = (
+    (("asked", 45_000), ("checked", 40_000), ("worked", 25_000), (EVERY, 15_000)),
+    ((EVERY, 60_000), ("asked", 8_000), ("checked", 8_000), ("worked", 6_000)),
+)
 RECIPES: dict[str, Recipe] = {
     row.name: row
     for row in (
         Recipe("pocket-bert", "bert", 170_000, 32, 1e-3, MASKED_FIRST, 0.3, 2.5e-3, later=MASKED_LATER),
         Recipe("pocket-roberta", "roberta", 170_000, 32, 1e-3, MASKED_FIRST, 0.3, 2.5e-3, later=MASKED_LATER),
-        Recipe("pocket-opt", "opt", 340_000, 32, 2e-3, (("recap", 60_000),)),
-        Recipe("pocket-llama", "llama", 140_000, 32, 2e-3, (("recap", 60_000),)),
+        Recipe("pocket-opt", "opt", 340_000, 32, 2e-3, (("recap", 60_000),), later=CAUSAL_LATER, later_share=0.5),
+        Recipe("pocket-llama", "llama", 120_000, 32, 2e-3, CAUSAL_FIRST),
     )
 }

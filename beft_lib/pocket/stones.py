@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from .chooser import Chooser
 from .examples import SLOTS, scene_pair, sense_sentence, tell_scene
-from .inference import rte_example
+from .inference import QUESTIONS, Counts, rte_example
 from .sentences import claim, story
 from .words import DOMAINS, SENSES
 
@@ -81,9 +81,41 @@ def cued(c: Chooser) -> str:
     return " \n ".join(lines)
 
 
+def asked(c: Chooser) -> str:
+    """A story of one to three people and short questions about it, each answered by a name or a value."""
+    told = story(c, c.pick((1, 2, 3), (0.2, 0.5, 0.3)), second=c.pick((0.0, 0.5)))
+    lines = [told.text]
+    for fact in c.draw(told.facts, min(c.pick((1, 2, 3)), len(told.facts))):
+        by_name, by_value = QUESTIONS[fact.topic]
+        form, known, answer = (by_name, fact.name, fact.value) if c.flip(0.5) else (by_value, fact.value, fact.name)
+        lines.append(f"{form.format(known)} {answer} .")
+    return " ".join(lines)
+
+
+def worked(c: Chooser) -> str:
+    """Counts, then sums, differences and who has more, with or without the two numbers that decide."""
+    counts = Counts(c)
+    lines = [counts.text]
+    for _ in range(c.pick((1, 2, 3))):
+        one, two = c.draw(tuple(counts.of), 2)
+        form, step = c.pick(("together", "more", "who")), c.flip(0.5)
+        if form == "more":
+            one, two = sorted((one, two), key=lambda name: -counts.of[name])
+        a, b = counts.of[one], counts.of[two]
+        question, answer = {
+            "together": (f"{one} and {two} have together ?", a + b),
+            "more": (f"{one} has more than {two} ?", a - b),
+            "who": (f"who has more , {one} or {two} ?", one if a > b else two),
+        }[form]
+        lines.append(f"{question} {f'{a} and {b} , ' if step else ''}{answer} .")
+    return " ".join(lines)
+
+
 STONES: dict[str, Callable[[Chooser], str]] = {
     "pairs": pairs,
     "checked": checked,
     "compared": compared,
     "cued": cued,
+    "asked": asked,
+    "worked": worked,
 }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .headroom import SHOTS, share
+from .headroom import SHOTS, TUNED_ON, share
 
 Figures = Mapping[str, Any]
 MARGIN = 10  # points by which one thing has to beat another
@@ -66,7 +66,7 @@ def _masked(name: str, figures: Mapping[str, Figures], most: float) -> Target:
 
 def _headroom(figures: Mapping[str, Figures]) -> list[Target]:
     """Six tasks on pocket-bert, squad and drop on pocket-opt."""
-    rows = [row for name in ("pocket-bert", "pocket-opt") for row in figures.get(name, {}).get("tuned", [])]
+    rows = [row for name in TUNED_ON for row in figures.get(name, {}).get("tuned", [])]
     whole = len({row["task"] for row in rows}) == 8
 
     def find(task: str, method: str, size: str, start: str = "pretrained") -> Mapping[str, Any]:
