@@ -58,7 +58,7 @@ def run_agreement(args: argparse.Namespace) -> int:
 
 
 def _report(rows: list[dict[str, Any]]) -> None:
-    from .comparing import agreement, cells, notes, performance
+    from .comparing import agreement, cells, notes, performance, split
     from .relating import relation, told
 
     found = cells(rows)
@@ -68,7 +68,9 @@ def _report(rows: list[dict[str, Any]]) -> None:
     print("performance (mean over seeds, ± half the 95 % interval), each method at its own rate:")
     print(_text(performance(rows)))
     print("\nrulers (lost: in units of the metric; cost: seconds relative to one full fine-tuning):")
-    print(_text(agreement(rows)))
+    for kind, of_kind in zip(("", "models that were given biases of zero:"), split(rows), strict=True):
+        if of_kind:
+            print("\n".join(filter(None, (kind, _text(agreement(of_kind))))))
     print("\nKendall's tau between score and performance, 95 % intervals over tasks:")
     print(_text(relation(rows)))
     print("\n" + "\n".join([*told(rows), *notes(rows)]))

@@ -79,6 +79,15 @@ def _cell(runs: Mapping[str, Row]) -> Cell:
     return Cell(row["model"], row["task"], row["seed"], row["metric"], scores, rulers, row)
 
 
+def split(rows: Iterable[Row]) -> tuple[list[Row], list[Row]]:
+    """The rows of models that have these biases, and those of models that were given some of zero: from there a term
+    has no importance, so the two kinds make two tables.
+    """
+    rows = list(rows)
+    bare = {cell.model for cell in cells(rows) if "importance" not in cell.rulers}
+    return [row for row in rows if row["model"] not in bare], [row for row in rows if row["model"] in bare]
+
+
 def agreement(rows: Iterable[Row]) -> pd.DataFrame:
     """The table that matters, one line a ruler (and a line for each rule that does not look at all).
 

@@ -6,12 +6,12 @@ Nothing is run here; the statistics are those of ``comparing.py``, whose *cell* 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .architectures import TERMS
-from .comparing import ALWAYS, TIED, Cell, Row, _pick, agreement, cells, notes
+from .comparing import ALWAYS, TIED, Cell, Row, _pick, agreement, cells, notes, performance, split
 from .errors import DataError
 from .experiments import read_rows
 from .metrics import interval
@@ -25,13 +25,19 @@ SHOWN = ("importance", "magnitude", "Fisher, warm head")  # the three of lesson 
 MEASURE = "python -m beft_lib rulers --model minilm --data mini --out data/results/rulers_minilm.json"
 
 
-def shipped(pattern: str = "rulers*.json") -> list[dict[str, Any]]:
-    """The rows of every results file of this name that ships; [] while no task has been measured whole."""
-    rows = [row for path in sorted((data_folder() / "results").glob(pattern)) for row in read_rows(path)]
+def shipped(pattern: str = "rulers*.json", with_biases: bool | None = None) -> list[Row]:
+    """The rows of every results file of this name that ships; [] while no task has been measured whole.
+
+    Args:
+        with_biases: only models that have query, key and value biases of their own (True), or only those to which some
+            of zero were added (False); None: both.
+    """
+    rows: list[Row] = [row for path in sorted((data_folder() / "results").glob(pattern)) for row in read_rows(path)]
     try:
-        return rows if cells(rows) else []
+        have, bare = split(rows)
     except DataError:
         return []
+    return rows if with_biases is None else have if with_biases else bare
 
 
 def points(rows: Iterable[Row], rulers: Sequence[str] = SHOWN) -> pd.DataFrame:
@@ -67,6 +73,47 @@ def lost(rows: Iterable[Row]) -> pd.DataFrame:
             for name, terms in picks.items()
         }
     return pd.DataFrame.from_dict(lines, orient="index").rename_axis("performance lost")
+
+
+def alike(table: pd.DataFrame) -> pd.DataFrame:
+    """``lost`` with the rulers that give away the same everywhere in one column: "A = B", or "A and 6 more"."""
+    groups: list[list[str]] = []
+    for name in table:
+        same = next((group for group in groups if np.allclose(table[group[0]], table[name], atol=TIED)), None)
+        if same is None:
+            groups.append([str(name)])
+        else:
+            same.append(str(name))
+    named = {group[0]: " = ".join(group) if len(group) < 3 else f"{group[0]} and {len(group) - 1} more"
+             for group in groups}  # fmt: skip
+    return table[list(named)].rename(columns=named)
+
+
+def plain(rows: Iterable[Row]) -> list[str]:
+    """The answer in a few sentences: importance beside a blind draw, the early stop and all others beside the rules
+    that look at nothing, and the single term beside all biases.
+    """
+    rows = list(rows)
+    found, table = cells(rows), agreement(rows).set_index("ruler")
+    lost_by, right = table["lost"].to_dict(), (table["right"] * len(found)).to_dict()
+    dead = [cell for cell in found if cell.facts.get("key_is_dead")]
+    fooled = sum(_pick(cell, "importance") == "key" for cell in dead)
+    early = [_pick(cell, "importance, early stop") for cell in found]
+    usual = max(TERMS, key=early.count)
+    blind = max((f"{ALWAYS}{term}" for term in TERMS), key=right.__getitem__)
+    ahead = [name for name in RULERS if name in right and right[name] > right[blind] + TIED]
+    means = performance(rows)
+    all_ahead = int((means["all_biases"] > means[list(TERMS)].max(axis=1)).sum())
+    return [
+        f"Importance, read after the whole training, names the best term in {right['importance']:.0f} of {len(found)} "
+        f"cells; a blind draw would in {right['at random']:.0f}.",
+        f"It gives away {lost_by['importance']:.3f} on average, the blind draw {lost_by['at random']:.3f}. In {fooled} "
+        f"of the {len(dead)} cells whose key can do nothing it names the key.",
+        f"Stopped early it is right in {right['importance, early stop']:.0f}; in {early.count(usual)} it says "
+        f'"{usual}". Somebody who says "{blind.removeprefix(ALWAYS)}" without looking is right in {right[blind]:.0f}.',
+        f"More often right than that somebody: {', '.join(ahead) or 'no ruler'}.",
+        f"All biases together do better than any one term in {all_ahead} of {len(means)} rows of models and tasks.",
+    ]
 
 
 def told(rows: Iterable[Row]) -> list[str]:

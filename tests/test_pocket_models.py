@@ -22,6 +22,7 @@ from beft_lib.pocket import measure, pretrain, tasks
 from beft_lib.pocket.card import loss_curve
 from beft_lib.pocket.chooser import Chooser
 from beft_lib.pocket.corpus import EVERY, make_rows, training_rows
+from beft_lib.pocket.entropy import information
 from beft_lib.pocket.recipes import FRAME, RECIPES, VERDICT
 from beft_lib.pocket.sentences import render
 from beft_lib.pocket.targets import read_figures, targets
@@ -221,6 +222,12 @@ def test_figures_of_an_untaught_model_are_far_from_the_best(smoke):
     for name in ("bert", "roberta"):
         found = measure.masked_accuracy(smoke[f"pocket-{name}"], name, n=2)
         assert found["accuracy"] < found["best accuracy"] <= 1
+
+
+def test_the_kinds_together_have_the_entropy_of_the_mixture(smoke):
+    """What no model can know beforehand, of what kind a text is, is part of the floor."""
+    both = measure.overall(measure.causal_loss(smoke["pocket-opt"], "opt", n=40))
+    assert both["entropy"] == pytest.approx(information("mixed", 1500).per_token, rel=0.03)
 
 
 @pytest.fixture

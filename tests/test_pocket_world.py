@@ -360,7 +360,7 @@ def test_pictures_say_what_they_show():
         {"step": 1, "eval_loss": 8.0},
         {"step": 2, "eval_loss": 1.5},
     ]
-    curve, bars = pictures.learning_curve(log, 0.75, "m"), pictures.costs(["a", "b"], [0.0, 2.0], [0.1, 2.5])
+    curve, bars = pictures.learning_curve(log, 0.75, "m", 400), pictures.costs(["a", "b"], [0.0, 2.0], [0.1, 2.5])
     assert "cut off" in curve.get_ylabel() and curve.get_ylim()[1] == pictures.CUT
     for ax, words in ((curve, ("8.00", "1.500", "0.750")), (bars, ("2.0 nats", "2.6", "1 tokens are free", "b 2.0"))):
         (told,) = descriptions(ax)

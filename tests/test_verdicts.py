@@ -15,7 +15,7 @@ from beft_lib.architectures import TERMS
 from beft_lib.comparing import agreement
 from beft_lib.display import descriptions
 from beft_lib.rulers import RULERS
-from beft_lib.verdicts import SHOWN, lost, points, shipped, told
+from beft_lib.verdicts import SHOWN, alike, lost, plain, points, shipped, told
 
 
 def a_cell(model: str, task: str, seed: int, scores: dict[str, float], says: dict[str, str]) -> list[dict[str, Any]]:
@@ -68,6 +68,42 @@ def test_lost_is_what_the_agreement_table_averages():
     for name in table:
         assert table[name].mean() == pytest.approx(means[name])
     assert (table["magnitude"] == table["always query"]).all() and table["magnitude"].max() > 0
+
+
+def test_rulers_that_give_away_the_same_share_a_column():
+    table = alike(lost(measured()))
+    assert len(table.columns) < len(lost(measured()).columns) and "magnitude = always query" in table
+    assert table.shape[0] == 4 and not table.T.duplicated().any()
+
+
+def test_models_without_biases_are_a_table_of_their_own(monkeypatch, tmp_path):
+    monkeypatch.setattr(verdicts, "data_folder", lambda: tmp_path)
+    (tmp_path / "results").mkdir()
+    rows = measured()
+    for row in rows:
+        if row["model"] == "model 1" and "rulers" in row:
+            row["rulers"] = {k: v for k, v in row["rulers"].items() if not k.startswith("importance")}
+    (tmp_path / "results" / "rulers_a.json").write_text(json.dumps({"rows": rows}), encoding="utf-8")
+    assert {row["model"] for row in shipped(with_biases=True)} == {"model 0"}
+    assert {row["model"] for row in shipped(with_biases=False)} == {"model 1"} and shipped() == rows
+    assert "importance" in set(agreement(shipped(with_biases=True))["ruler"])
+    assert "magnitude" in set(agreement(shipped(with_biases=False))["ruler"])
+
+
+def test_the_answer_in_plain_words_counts_what_is_there():
+    rows = [*a_cell("m", "t", 0, {"query": 0.6, "key": 0.5, "value": 0.8}, {"importance": "key"}),
+            *a_cell("m", "t", 1, {"query": 0.7, "key": 0.5, "value": 0.6}, {"magnitude": "query"}),
+            *a_cell("m", "t", 2, {"query": 0.7, "key": 0.5, "value": 0.8}, {"magnitude": "query"})]  # fmt: skip
+    text = "\n".join(plain(rows))
+    assert "names the best term in 1 of 3 cells; a blind draw would in 1." in text
+    assert "In 1 of the 3 cells whose key can do nothing it names the key" in text
+    assert 'Stopped early it is right in 2; in 3 it says "value". Somebody who says "value"' in text
+    assert "More often right than that somebody: no ruler." in text
+    winner = {"scores": {"query": 2.0, "key": 1.0, "value": 1.0}, "seconds": 1.0}
+    for row in rows:
+        if "rulers" in row and row["seed"] == 1:
+            row["rulers"]["output change"] = winner
+    assert "that somebody: output change." in "\n".join(plain(rows))
 
 
 def test_the_sentences_count_what_is_there():

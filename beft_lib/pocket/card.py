@@ -25,8 +25,8 @@ FIGURES = {
     ),
     "language": (
         "Nats a token",
-        "On 300 fresh texts of each kind, end of text included, beside the information in their derivations; `all`: as "
-        "the corpus mixes the kinds.",
+        "On 300 fresh texts of each kind, end of text included, beside the information in their derivations (the "
+        "choice of the kind is a part of it: the model is not told); `all`: as the corpus mixes the kinds.",
     ),
     "asked": (
         "Asked without tuning",

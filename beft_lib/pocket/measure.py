@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,10 @@ from .tokenizer import encode, vocabulary
 
 
 def causal_loss(folder: Path, style: str, n: int = 300, seed: str = "entropy") -> dict[str, dict[str, float]]:
-    """Nats a token on n fresh texts of every kind, end of text included, beside their derivations' information."""
+    """Nats a token on n fresh texts of every kind, end of text included, beside their derivations' information.
+
+    The choice of the kind is part of a derivation: nobody tells the model of what kind a text is.
+    """
     model = _load(AutoModelForCausalLM, folder)
     ids = vocabulary(style)
     first, last = (ids["</s>"], ids["</s>"]) if style == "opt" else (ids["<s>"], ids["</s>"])
@@ -31,7 +35,8 @@ def causal_loss(folder: Path, style: str, n: int = 300, seed: str = "entropy") -
         texts = [[first, *encode(write_text(c, kind), ids), last] for c in written]
         tokens = sum(len(text) - 1 for text in texts)
         loss = sum(_nats(model, batch, ids["<pad>"]) for batch in _batches(texts, 64)) / tokens
-        table[kind] = {"loss": loss, "entropy": sum(-c.logp for c in written) / tokens, "tokens": tokens / n}
+        nats = sum(-c.logp - math.log(KINDS[kind][1]) for c in written)
+        table[kind] = {"loss": loss, "entropy": nats / tokens, "tokens": tokens / n}
     return table
 
 

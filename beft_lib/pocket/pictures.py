@@ -8,17 +8,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import NullFormatter
 
 from ..display import describe
 from ..plots import LOOKS, styled
 
-CUT = 3.0  # what an untaught model pays would flatten all the rest
 _WORLD, _MODEL = LOOKS["query"].color, LOOKS["value"].color
 
 
 @styled
-def learning_curve(log: Sequence[Mapping[str, Any]], floor: float, name: str, ax: Axes | None = None) -> Axes:
-    """Loss over steps, in training and on validation, from the ``log`` in pretraining.json; a line at the entropy."""
+def learning_curve(
+    log: Sequence[Mapping[str, Any]], floor: float, name: str, vocabulary: int, ax: Axes | None = None
+) -> Axes:
+    """Loss over steps, in training and on validation, from the ``log`` in pretraining.json; lines at the entropy and at
+    what a model pays to which every token is as likely as any other. The axis of the loss is logarithmic.
+    """
     import matplotlib.pyplot as plt
 
     ax = ax or plt.figure(figsize=(7.6, 4.0)).add_subplot()
@@ -27,10 +31,22 @@ def learning_curve(log: Sequence[Mapping[str, Any]], floor: float, name: str, ax
     ax.plot(*train.T, color=_WORLD, linewidth=0.8, alpha=0.7, label="training")
     ax.plot(*held.T, color=_MODEL, marker="^", linestyle="-.", label="validation")
     ax.axhline(floor, color="black", linestyle="--", label=f"the world's entropy, {floor:.3f}")
-    top = min(CUT, held[:, 1].max() * 1.3)
-    ax.set_ylim(0, top)
+    ax.axhline(
+        np.log(vocabulary),
+        color="grey",
+        linestyle=":",
+        label=f"all {vocabulary} tokens alike, {np.log(vocabulary):.2f}",
+    )
+    ax.set_yscale("log")
+    ticks = [
+        t
+        for t in (0.5, 0.7, 1, 1.5, 2, 3, 4, 6, 8, 10)
+        if 0.8 * floor < t < 1.2 * max(held[:, 1].max(), np.log(vocabulary))
+    ]
+    ax.set_yticks(ticks, [f"{t:g}" for t in ticks])
+    ax.yaxis.set_minor_formatter(NullFormatter())
     ax.set_xlabel("training steps")
-    ax.set_ylabel(f"loss, nats a token{f' (cut off at {CUT:g})' if top == CUT else ''}")
+    ax.set_ylabel("loss, nats per token (log scale)")
     ax.set_title(f"{name}: from the first step to the last", loc="left")
     ax.legend()
     table = pd.DataFrame(held, columns=["step", "validation loss"]).astype({"step": int}).set_index("step")
@@ -38,7 +54,7 @@ def learning_curve(log: Sequence[Mapping[str, Any]], floor: float, name: str, ax
     thinned = table.iloc[np.unique(np.linspace(0, len(table) - 1, min(12, len(table))).astype(int))]
     alt = (
         f"Line chart of the loss of {name} over {held[-1, 0]:,.0f} steps: validation falls from {held[0, 1]:.2f} to "
-        f"{held[-1, 1]:.3f} nats a token; the world's entropy is a dashed line at {floor:.3f}."
+        f"{held[-1, 1]:.3f} nats per token; the world's entropy is a dashed line at {floor:.3f}."
     )
     return describe(ax, alt, thinned)
 

@@ -126,7 +126,8 @@ print("more than half of the words are free:", sum(nats == 0 for nats in world) 
 
 # %% [markdown]
 # Small words are free: *is* after a name of which nothing else can be said. A name costs about $\ln 16$, and often more, since other
-# choices show in it as well (that there is a third person at all). What somebody is doing costs $\ln 6$. And in the second half, after
+# choices show in it as well (that there is a third person at all). What somebody is doing costs $\ln 6$, and less for the next person, since nobody
+# does what another does. And in the second half, after
 # *so*, the values cost nothing, since they were said before, or very little: what is left to choose is whom to tell of, and which of two
 # things that are known of somebody. A reader who cannot look things up pays for every value a second time.
 
@@ -134,7 +135,7 @@ print("more than half of the words are free:", sum(nats == 0 for nats in world) 
 # ## 3. The entropy: a floor under the loss
 #
 # The **entropy** of a language is the mean of this information over its texts. Divided by the mean number of tokens (words, marks, and one
-# "end of text" each), it is a number of nats a token:
+# "end of text" each), it is a number of nats per token:
 #
 # $$ H \;=\; \frac{\mathbb{E}\,[\,-\ln p(\text{text})\,]}{\mathbb{E}\,[\,\text{tokens}\,]} $$
 #
@@ -145,18 +146,18 @@ print("more than half of the words are free:", sum(nats == 0 for nats in world) 
 from beft_lib.pocket.entropy import information
 
 found = information("validation", 300)  # the very texts on which the models were validated
-print(f"{found.texts} texts, {found.tokens:,} tokens, {found.nats:,.0f} nats: {found.per_token:.3f} nats a token")
+print(f"{found.texts} texts, {found.tokens:,} tokens, {found.nats:,.0f} nats: {found.per_token:.3f} nats per token")
 
 # %% [markdown]
 # **How exact is that?** The choices determine the text. The text nearly determines the choices: here and there two lists of choices give
 # the same text, which makes the text a little likelier than one list says. So our number is a hair too high. A test of this course finds
-# the difference to be below a hundredth of a nat a token.
+# the difference to be below a hundredth of a nat per token.
 
 # %% [markdown]
 # ### Exercise 2: a floor
 #
 # In another small language every text has 20 tokens. Four of them are drawn, each from 8 equally likely words, and the other 16 follow from
-# what came before. What is the least mean loss, in nats a token, that any model can reach?
+# what came before. What is the least mean loss, in nats per token, that any model can reach?
 
 # %% tags=["stub", "nbval-check-output"]
 my_floor = ...
@@ -184,14 +185,15 @@ print(f"{record['parameters']:,} parameters, {tokens:,} tokens, {minutes:.0f} mi
 
 # %%
 from beft_lib.pocket.pictures import costs, learning_curve
+from beft_lib.pocket.tokenizer import vocabulary
 
-show(learning_curve(record["log"], found.per_token, "pocket-opt"))
+show(learning_curve(record["log"], found.per_token, "pocket-opt", len(vocabulary("opt"))))
 
 # %% tags=["nbval-check-output"]
 validation = [entry["eval_loss"] for entry in record["log"] if "eval_loss" in entry]
 print("it begins far above the floor:", validation[0] > 1.5 * found.per_token)
-print("it never goes below the floor:", min(validation) > 0.98 * found.per_token)
-print("it ends within a third of it:", validation[-1] < 1.34 * found.per_token)
+print("it is never more than 2 percent below the floor (300 texts have luck, too):", min(validation) > 0.98 * found.per_token)
+print("it ends within a tenth of it:", validation[-1] < 1.1 * found.per_token)
 
 # %% [markdown]
 # It is not even. What comes first is how often each word occurs, and which word follows which. What comes late, if it comes, is looking
@@ -231,7 +233,6 @@ show(costs([*words, "end"], world, bill.tolist()))
 bill_of = pd.DataFrame({"world": world, "model": bill.tolist()})
 free, charged_for = bill_of[bill_of.world == 0], bill_of[bill_of.world > 0]
 print("the model pays less where the world charges nothing:", free.model.mean() < 0.5 * charged_for.model.mean())
-print("as a whole it pays more than the floor:", bill.sum().item() > 0.9 * sum(world))
 
 # %% [markdown]
 # On a single text the model can be lucky and pay a little less than the world charges for one word: it had guessed the name that
@@ -329,7 +330,7 @@ print("a room is the likeliest word in both:", set(gap("Kate is in the [MASK].",
 # %%
 from beft_lib.pocket.stones import checked
 
-for seed in (1, 5, 9):
+for seed in (1, 7, 0, 9):
     print(render(checked(Chooser(f"appendix/{seed}"))), "\n")
 
 # %%
@@ -384,7 +385,8 @@ print("words from elsewhere are spelt:", len(foreign) > 15)
 # %% [markdown]
 # Whatever it says there says nothing about Paris. A few hundred words, a few dozen frames, no noise in the labels and one author: the
 # pocket world is good for seeing how a method works, exactly and in seconds. What a method is *worth* on real language has to be
-# seen on real language, which is why the other profiles exist, and why no claim of this course rests on the pocket world alone.
+# seen on real language, which is why the other profiles exist. One claim of the course rests mostly on the pocket world: which ruler picks the best term
+# (lessons 04 and 08). It took hundreds of trainings, and only these models are quick enough for that. Read it with this in mind.
 
 # %% [markdown]
 # ### What was aimed at, and what was reached
@@ -397,8 +399,9 @@ print("words from elsewhere are spelt:", len(foreign) > 15)
 from beft_lib.pocket.targets import read_figures, targets
 
 models = data_folder() / "models"
-aims = pd.DataFrame([target.row() for target in targets(read_figures(models), models)])
-show(aims.set_index("figure"), "Targets of the pocket world")
+aims = pd.DataFrame([target.row() for target in targets(read_figures(models), models)]).set_index("figure")
+show(aims[aims["met"] != "not measured"], "Targets of the pocket world")
+print("not measured yet:", (aims["met"] == "not measured").sum())
 
 # %% [markdown]
 # Where it says NO, the target was missed, and that is what a learner should know about the models of this profile. None of the targets
