@@ -24,7 +24,8 @@ RESULTS = "pocket_opt.json"  # in data/results
 METHODS = ("value", "query", "key", "lora", "prefix", "full", "in_context", "in_context@2", "zero_shot")
 COMMAND = (
     f"python -m beft_lib measure --prompted --model pocket-opt --data pocket --tasks {' '.join(PROMPTS)} "
-    f"--methods {' '.join(METHODS)} --seeds 0 1 2 3 4 --rates 1e-3 3e-3 1e-2 --out data/results/{RESULTS}"
+    f"--methods {' '.join(METHODS)} --seeds 0 1 2 3 4 --n-train 300 --epochs 5 --rates 1e-3 3e-3 1e-2 "
+    f"--full-rates 3e-4 1e-3 --out data/results/{RESULTS}"
 )
 SIGNS = {1: "as in the paper on", -1: "the other way round on", 0: "too close to tell on"}
 PAIRS = (("value", "zero_shot"), ("value", "lora"), ("value", "prefix"), ("in_context", "zero_shot"))
