@@ -66,7 +66,7 @@ def score_against_performance(points: pd.DataFrame) -> Axes:
         means = of.groupby("term")[["share", "gain"]].mean()
         told = ", ".join(f"{t} share {short(means.loc[t, 'share'])}, gain {means.loc[t, 'gain']:+.3f}" for t in TERMS)
         words.append(f"{name}: mean of {told}")
-    every[0].set(ylabel="performance above head only", xlim=(-0.06, 1.06))
+    every[0].set(ylabel="performance above head only", xlim=(-0.06, 1.06), xticks=(0, 0.5, 1))
     every[len(names) // 2].set_xlabel("the term's share of the ruler's three scores")
     handles, labels = every[0].get_legend_handles_labels()
     every[0].get_figure(root=True).legend(handles, labels, loc="outside upper right", ncols=len(TERMS))
