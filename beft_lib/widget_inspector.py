@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _PAPER = {"query": "#CFE5F3", "key": "#CFEBE1", "value": "#FBDCCB", "output": "#E6E6E6"}  # LOOKS' colours, pale
-_WIDTH, _ROW, _HIGH = 660, 62, 30  # pixels: the widest strip, from strip to strip, a strip's height
-
+_WIDTH, _ROW, _HIGH = 680, 62, 30  # pixels: the picture at its widest, from strip to strip, a strip's height
+_EDGE = 1.5  # percent of the picture's width, left free at either side
 _NARROW = 0.03  # of the longest strip: a piece narrower than this has no room for its name
 
 
@@ -250,36 +250,42 @@ def _ink(term: str) -> str:
 
 
 def _svg(family: str, term: str) -> str:
-    """The picture as SVG: a millisecond to make, sharp at any zoom."""
+    """The picture as SVG, a millisecond to make, with its legend below.
+
+    What lies along a strip is in percent: in a narrow window, or at 200 % zoom, strips get shorter and letters do not
+    get smaller.
+    """
     paths, found = blocks(FAMILIES[family])
-    scale, tall = _WIDTH / max(b.stop for b in found), _ROW * len(paths) + 40
+    scale = (100 - 2 * _EDGE) / max(b.stop for b in found)  # percent of the picture's width for one number
     parts = [f'<defs><pattern id="dead" width="7" height="7" patternUnits="userSpaceOnUse"><path d="M0 7L7 0M0 0L7 7" '
              f'stroke="{_ink("key")}"/></pattern></defs>']  # fmt: skip
     for strip, path in enumerate(paths):
-        parts.append(f'<text x="10" y="{strip * _ROW + 20}" font-family="monospace">{html.escape(path)}</text>')
+        parts.append(f'<text x="{_EDGE}%" y="{strip * _ROW + 20}" font-family="monospace">{html.escape(path)}</text>')
     for b in sorted(found, key=lambda b: b.term == term):  # what is trained is drawn on top
-        x, y, wide = 10 + b.start * scale, b.strip * _ROW + 27, (b.stop - b.start) * scale
-        dash = "" if b.stock else ' stroke-dasharray="5 3"'
-        box = f'x="{x:.1f}" y="{y}" width="{wide:.1f}" height="{_HIGH}"'
-        edge = f'stroke="{_ink(b.term)}" stroke-width="{4 if b.term == term else 1}"{dash}'
+        x, y, wide = _EDGE + b.start * scale, b.strip * _ROW + 27, (b.stop - b.start) * scale
+        width, dash = (4, "10 5") if b.term == term else (1, "5 3")  # on a thick edge short dashes look like dots
+        box = f'x="{x:.2f}%" y="{y}" width="{wide:.2f}%" height="{_HIGH}"'
+        edge = f'stroke="{_ink(b.term)}" stroke-width="{width}"' + ("" if b.stock else f' stroke-dasharray="{dash}"')
         parts.append(f'<rect {box} fill="{_PAPER[b.term] if b.stock else "#fff"}" {edge}/>')
         if b.dead:
             parts.append(f'<rect {box} fill="url(#dead)"/>')
         halo = 'paint-order="stroke" stroke="#fff" stroke-width="4"'
-        if wide >= _NARROW * _WIDTH:
-            parts.append(f'<text x="{x + wide / 2:.1f}" y="{y + 20}" text-anchor="middle" {halo}>{_name(b)}</text>')
-    parts.append(f'<text x="10" y="{tall - 12}" font-size="12">{_LEGEND}</text>')
+        if wide >= _NARROW * 100:
+            parts.append(f'<text x="{x + wide / 2:.2f}%" y="{y + 20}" text-anchor="middle" {halo}>{_name(b)}</text>')
     return (
-        f'<svg role="img" aria-label="{html.escape(in_words(family, term))}" viewBox="0 0 {_WIDTH + 20} {tall}" '
-        f'width="{_WIDTH + 20}" style="max-width: 100%; background: #fff; border: 1px solid #ccc" '
-        f'font-family="sans-serif" font-size="13" fill="#111">{"".join(parts)}</svg>'
+        f'<svg role="img" aria-label="{html.escape(in_words(family, term))}" width="100%" '
+        f'height="{_ROW * len(paths) + 8}" style="max-width: {_WIDTH}px; box-sizing: border-box; '
+        f'background: #fff; border: 1px solid #ccc" font-family="sans-serif" font-size="13" fill="#111">'
+        f'{"".join(parts)}</svg><div style="line-height: 1.4">{_LEGEND}</div>'
     )
 
 
 def _table(told: dict[str, str]) -> str:
+    """The facts as a table. Long paths break rather than push it out of a narrow window, where the rest is cut off."""
+    cell = "text-align: left; vertical-align: top; line-height: 1.4"  # ipywidgets' own is for controls: 28 pixels
     rows = "".join(
-        f'<tr><th scope="row" style="text-align: left; vertical-align: top">{html.escape(name)}</th>'
-        f'<td style="text-align: left">{html.escape(value)}</td></tr>'
+        f'<tr><th scope="row" style="{cell}; width: 30%">{html.escape(name)}</th>'
+        f'<td style="{cell}; overflow-wrap: anywhere">{html.escape(value)}</td></tr>'
         for name, value in told.items()
     )
     return f'<table aria-live="polite">{rows}</table>'

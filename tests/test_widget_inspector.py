@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
@@ -58,6 +59,8 @@ def test_every_family_can_be_drawn_and_told(family: str) -> None:
     told, drawn = inspector.in_words(family, "key"), inspector._svg(family, "key")
     assert FAMILIES[family].layout.module("key") in told and told.endswith("Trained: the key blocks.")
     assert 'role="img"' in drawn and drawn.count("<rect") >= len(blocks(FAMILIES[family])[1])
+    placed = re.findall(r'<rect x="([\d.]+)%" y="\d+" width="([\d.]+)%"', drawn)  # in percent: letters keep their size
+    assert len(placed) == drawn.count("<rect") and all(0 < float(x) + float(wide) < 100 for x, wide in placed)
 
 
 def test_the_picture_has_alt_text_and_a_table_twin() -> None:

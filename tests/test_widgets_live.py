@@ -22,6 +22,7 @@ pytest.importorskip("jupyterlab")
 pytest.importorskip("ipywidgets")
 
 from beft_lib import authoring, runtime  # noqa: E402
+from beft_lib.architectures import FAMILIES  # noqa: E402
 from beft_lib.errors import ModelError  # noqa: E402
 from beft_lib.quiz_table import QUIZZES  # noqa: E402
 
@@ -39,7 +40,7 @@ SETTINGS = {"@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"}}
 TOKEN = "for-this-test-only"
 WIDGETS = {
     "01": "vector_explorer", "02": "attention_explorer", "04": "blind_spots", "05": "cost_calculator",
-    "06": "prompt_playground",
+    "06": "prompt_playground", "07": "model_inspector",
 }  # fmt: skip
 NEEDS = {"06": "tasks = "}  # how the cell begins that makes what a widget is given
 
@@ -137,82 +138,111 @@ def numbers(browser: Any) -> str:
     return browser.find_element(By.CSS_SELECTOR, ".widget-html table").text
 
 
-def assert_console_is_clean(browser: Any) -> None:
+def keep_and_check(browser: Any, picture: Path) -> None:
+    """How every test ends: a picture of the page, for whoever wants to see it, and no error in the console."""
+    browser.save_screenshot(str(picture))
     errors = [line for line in browser.get_log("browser") if line["level"] == "SEVERE"]
     assert not errors, errors
 
 
-def handles(browser: Any, count: int) -> list[Any]:
-    """The sliders' handles, once all of them are there."""
+def assert_readable_at_200_percent(browser: Any) -> None:
+    """Zoom, which leaves half the width: nothing is cut off at the right, and no letters of a picture shrink."""
+    size = {"width": 650, "height": 700, "deviceScaleFactor": 2, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    wait("the narrow page", lambda: browser.execute_script("return window.innerWidth") == 650, 10)
+    cut = """
+        const parts = [...document.querySelectorAll('.widget-html svg[role=img], .widget-html table')];
+        parts[0].scrollIntoView();
+        const edge = parts[0].closest('.jp-OutputArea-output').getBoundingClientRect().right;
+        return parts.filter(part => part.getBoundingClientRect().right > edge + 1).map(part => part.tagName)"""
+    wait("everything to fit", lambda: browser.execute_script(cut) == [], 10)
+    letters = browser.find_elements(By.CSS_SELECTOR, ".widget-html svg[role=img] text")
+    assert letters and min(text.rect["height"] for text in letters) > 10
+
+
+def controls(browser: Any, selector: str, count: int) -> list[Any]:
+    """The controls, once all of them are there."""
 
     def found() -> list[Any] | None:
-        there = browser.find_elements(By.CSS_SELECTOR, ".noUi-handle")
+        there = browser.find_elements(By.CSS_SELECTOR, selector)
         return there if len(there) == count else None
 
-    return wait(f"{count} sliders", found, 240)  # a kernel that imports torch on a busy machine
+    return wait(f"{count} controls {selector}", found, 240)  # a kernel that imports torch on a busy machine
+
+
+def handles(browser: Any, count: int) -> list[Any]:
+    return controls(browser, ".noUi-handle", count)
+
+
+def labels(browser: Any) -> list[str]:
+    """What is written beside sliders and lists."""
+    there = browser.find_elements(By.CSS_SELECTOR, ":is(.widget-slider, .widget-dropdown) .widget-label")
+    return [label.text for label in there]
+
+
+def press(browser: Any, control: Any, keys: str) -> None:
+    """The keys, in a control that has been given the focus."""
+    browser.execute_script("arguments[0].focus()", control)
+    control.send_keys(keys)
+
+
+def choose(browser: Any, chooser: Any, keys: str) -> None:
+    """From a list, opened first: arrows and letters on a closed one are the notebook's own ("x" cuts the cell)."""
+    press(browser, chooser, Keys.SPACE)
+    wait("the list to open", lambda: browser.execute_script("return arguments[0].matches(':open')", chooser), 10)
+    browser.switch_to.active_element.send_keys(keys, Keys.ENTER)
 
 
 def test_the_vector_explorer_answers_the_keyboard(lab: str, browser: Any, tmp_path: Path) -> None:
     open_and_run(lab, browser, "01")
     sliders = handles(browser, 2)
     wait("the picture", lambda: "turned by 40 degrees" in told(browser))
-    words = [label.text for label in browser.find_elements(By.CSS_SELECTOR, ".widget-slider .widget-label")]
-    assert words == ["Angle to pre (degrees)", "Length of post / of pre"]
+    assert labels(browser) == ["Angle to pre (degrees)", "Length of post / of pre"]
     assert "0.617" in numbers(browser)
     sliders[0].send_keys(Keys.ARROW_RIGHT)
     wait("the angle to follow the key", lambda: "turned by 41 degrees" in told(browser), 10)
-    browser.execute_script("arguments[0].focus()", sliders[1])
-    sliders[1].send_keys(Keys.HOME)
+    press(browser, sliders[1], Keys.HOME)
     wait("the length to follow the key", lambda: "post of length 0," in told(browser), 10)
     assert "1.000" in numbers(browser) and "not defined" in numbers(browser)
-    browser.save_screenshot(str(tmp_path / "explorer.png"))
-    assert_console_is_clean(browser)
+    keep_and_check(browser, tmp_path / "explorer.png")
 
 
 def test_the_attention_explorer_answers_the_keyboard(lab: str, browser: Any, tmp_path: Path) -> None:
     open_and_run(lab, browser, "02")
     sliders = handles(browser, 6)
     wait("the picture", lambda: "b_q (1, 0), b_k (0, 0)" in told(browser))
-    words = [label.text for label in browser.find_elements(By.CSS_SELECTOR, ".widget-slider .widget-label")]
-    assert words == [f"b_{term}, {which} number" for term in "qkv" for which in ("first", "second")]
+    assert labels(browser) == [f"b_{term}, {which} number" for term in "qkv" for which in ("first", "second")]
     before = numbers(browser)
-    browser.execute_script("arguments[0].focus()", sliders[2])
-    sliders[2].send_keys(Keys.END)
+    press(browser, sliders[2], Keys.END)
     wait("the key bias to follow the key", lambda: "b_k (2, 0)" in told(browser), 10)
     assert numbers(browser) == before  # the rule of the lesson: it changes nothing
     browser.find_element(By.CSS_SELECTOR, ".widget-checkbox input").send_keys(Keys.SPACE)
     wait("rotary positions", lambda: "with rotary" in told(browser) and numbers(browser) != before, 10)
     browser.find_element(By.CSS_SELECTOR, ".jupyter-button.widget-button").send_keys(Keys.ENTER)
     wait("the biases at zero", lambda: "b_q (0, 0), b_k (0, 0)" in told(browser), 10)
-    browser.save_screenshot(str(tmp_path / "attention.png"))
-    assert_console_is_clean(browser)
+    keep_and_check(browser, tmp_path / "attention.png")
 
 
 def test_the_blind_spot_map_answers_the_keyboard(lab: str, browser: Any, tmp_path: Path) -> None:
     open_and_run(lab, browser, "04")
     sliders = handles(browser, 3)
     wait("the picture", lambda: "Your move takes it to (1.60, 1.20)" in told(browser))
-    words = [label.text for label in browser.find_elements(By.CSS_SELECTOR, ".widget-slider .widget-label")]
-    assert words == ["Post, first number", "Post, second number", "Twin, percent around"]
+    assert labels(browser) == ["Post, first number", "Post, second number", "Twin, percent around"]
     assert numbers(browser).count("the same") == 1
     sliders[0].send_keys(Keys.ARROW_RIGHT)
     wait("the move to follow the key", lambda: "takes it to (1.65, 1.20)" in told(browser), 30)
     browser.find_elements(By.CSS_SELECTOR, ".widget-toggle-buttons button")[1].send_keys(Keys.ENTER)
     wait("the other ruler", lambda: "which has the same magnitude" in told(browser), 30)
-    browser.execute_script("arguments[0].focus()", sliders[2])
-    sliders[2].send_keys(Keys.HOME)  # at the start of its way the twin is the move itself
+    press(browser, sliders[2], Keys.HOME)  # at the start of its way the twin is the move itself
     wait("the twin to follow the key", lambda: numbers(browser).count("the same") == 3, 30)
-    browser.save_screenshot(str(tmp_path / "blindspots.png"))
-    assert_console_is_clean(browser)
+    keep_and_check(browser, tmp_path / "blindspots.png")
 
 
 def test_the_cost_calculator_answers_the_keyboard(lab: str, browser: Any, tmp_path: Path) -> None:
     open_and_run(lab, browser, "05")
     sliders = handles(browser, 2)
     wait("the picture", lambda: "of bert-base-cased, batch 16, 128 tokens" in told(browser))
-    names = ".widget-dropdown .widget-label, .widget-slider .widget-label"
-    words = [label.text for label in browser.find_elements(By.CSS_SELECTOR, names)]
-    assert words == ["Model", "Method", "Examples a step", "Tokens of each"]
+    assert labels(browser) == ["Model", "Method", "Examples a step", "Tokens of each"]
     assert "9,216 parameters (0.0085% of the model)" in numbers(browser)
     sliders[0].send_keys(Keys.ARROW_RIGHT)
     wait("the batch to follow the key", lambda: "batch 32" in told(browser), 10)
@@ -222,8 +252,7 @@ def test_the_cost_calculator_answers_the_keyboard(lab: str, browser: Any, tmp_pa
     assert "the whole model" in numbers(browser)
     model.send_keys(Keys.END)
     wait("the model to follow the key", lambda: "of opt-6.7b" in told(browser), 10)
-    browser.save_screenshot(str(tmp_path / "costs.png"))
-    assert_console_is_clean(browser)
+    keep_and_check(browser, tmp_path / "costs.png")
 
 
 def test_the_prompt_playground_answers_the_keyboard(lab: str, browser: Any, tmp_path: Path) -> None:
@@ -238,19 +267,41 @@ def test_the_prompt_playground_answers_the_keyboard(lab: str, browser: Any, tmp_
         return browser.find_element(By.CSS_SELECTOR, ".beft-prompt").get_attribute("aria-label")
 
     wait("the prompt", lambda: "of cb, example 1" in prompt() and "1 of 1 demonstrations" in prompt())
-    labels = browser.find_elements(By.CSS_SELECTOR, ".widget-slider .widget-label, .widget-dropdown .widget-label")
-    assert [label.text for label in labels] == ["Task", "Example", "Demonstrations"]
-    browser.execute_script("arguments[0].focus()", example)
-    example.send_keys(Keys.ARROW_RIGHT)
+    assert labels(browser) == ["Task", "Example", "Demonstrations"]
+    press(browser, example, Keys.ARROW_RIGHT)
     wait("the next example", lambda: "of cb, example 2" in prompt(), 20)
-    browser.execute_script("arguments[0].focus()", shots)
-    shots.send_keys(Keys.END)
+    press(browser, shots, Keys.END)
     wait("what does not fit to be told", lambda: "did not fit" in prompt(), 20)
     assert "did not fit" in numbers(browser)
     browser.find_element(By.CSS_SELECTOR, ".widget-dropdown select").send_keys("sst2")
     wait("another task", lambda: "of sst2, example 2" in prompt() and "great" in numbers(browser), 20)
-    browser.save_screenshot(str(tmp_path / "playground.png"))
-    assert_console_is_clean(browser)
+    keep_and_check(browser, tmp_path / "playground.png")
+
+
+def test_the_model_inspector_answers_the_keyboard(lab: str, browser: Any, tmp_path: Path) -> None:
+    open_and_run(lab, browser, "07")
+    family, term = controls(browser, ".widget-dropdown select", 2)
+    wait("the picture", lambda: "One layer of gpt_neox," in told(browser))
+    assert labels(browser) == ["Family", "Bias to train"]
+
+    def hatched() -> int:
+        return len(browser.find_elements(By.CSS_SELECTOR, ".widget-html svg[role=img] rect[fill='url(#dead)']"))
+
+    wait("what was measured", lambda: numbers(browser).count("yes, by up to") == 2, 30)  # partly turned: b_k is alive
+    choose(browser, family, Keys.ARROW_UP)
+    wait("the family to follow the key", lambda: "of gpt2," in told(browser) and hatched() == 4, 30)
+    assert "32 of 32 numbers can do nothing" in told(browser)
+    wait("what was measured of it", lambda: numbers(browser).count("not at all") == 2, 30)
+    choose(browser, term, Keys.ARROW_DOWN)
+    wait("the term to follow the key", lambda: "Trained: the value blocks" in told(browser), 30)
+    wait("what b_v can do", lambda: "training b_v" in numbers(browser) and numbers(browser).count("yes, by") == 1, 30)
+    assert numbers(browser).count("not at all") == 1  # the attention of its own layer
+    keep_and_check(browser, tmp_path / "inspector.png")
+    longest = list(FAMILIES).index("falcon") - list(FAMILIES).index("gpt2")  # the longest paths
+    choose(browser, family, Keys.ARROW_DOWN * longest)
+    wait("falcon and its numbers", lambda: "of falcon," in told(browser) and "falcon-rw" in numbers(browser), 30)
+    assert_readable_at_200_percent(browser)
+    keep_and_check(browser, tmp_path / "inspector-200.png")
 
 
 def test_the_quick_questions_answer_the_keyboard(lab: str, browser: Any, tmp_path: Path) -> None:
@@ -258,14 +309,11 @@ def test_the_quick_questions_answer_the_keyboard(lab: str, browser: Any, tmp_pat
     questions = QUIZZES["01"]
     count = sum(len(question.answers) for question in questions)
 
-    def radios() -> list[Any] | None:
-        there = browser.find_elements(By.CSS_SELECTOR, ".widget-radio-box input")
-        return there if len(there) == count else None
-
     def told() -> str:
         return "".join(one.text.strip() for one in browser.find_elements(By.CSS_SELECTOR, ".widget-html [aria-live]"))
 
-    first = wait("the answers", radios, 240)[0]
+    radios = controls(browser, ".widget-radio-box input", count)
+    first = radios[0]
     assert not told()
     first.send_keys(Keys.SPACE)  # JupyterLab keeps the arrows for itself: every answer can be reached by Tab
     answers = list(questions[0].answers.values())
@@ -273,6 +321,5 @@ def test_the_quick_questions_answer_the_keyboard(lab: str, browser: Any, tmp_pat
     first.send_keys(Keys.TAB)
     browser.switch_to.active_element.send_keys(Keys.SPACE)
     wait("what is said to the second", lambda: told() == answers[1], 10)
-    assert [radio.is_selected() for radio in radios()[:3]] == [False, True, False]
-    browser.save_screenshot(str(tmp_path / "quiz.png"))
-    assert_console_is_clean(browser)
+    assert [radio.is_selected() for radio in radios[:3]] == [False, True, False]
+    keep_and_check(browser, tmp_path / "quiz.png")

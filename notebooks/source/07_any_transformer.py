@@ -239,8 +239,9 @@ for term in ("query", "key", "value"):
 #
 # Choose a family below, and a term to train. Each strip is a bias vector of one attention layer, with its blocks in the order in which
 # they are stored: `q0` is the query bias of head 0. Thick edges show what is trained. A dashed edge is a bias that stock code does not
-# have: a zero is added where it is needed. Hatched parts can do nothing. (With the keyboard: Tab to a list, then the arrow keys. If you see no
-# lists, your viewer does not run widgets, and the picture shows one family.)
+# have: a zero is added where it is needed. Hatched parts can do nothing. (With the keyboard: Tab to a list, open it with the space bar, then the
+# arrow keys and Enter. On a closed list, arrows and letters are JupyterLab's own commands. If you see no lists, your viewer does not run
+# widgets, and the picture shows one family.)
 
 # %%
 model_inspector("gpt_neox", "key")
