@@ -207,6 +207,17 @@ def test_two_rounds_make_one_log_and_an_interruption_between_them_changes_nothin
     assert (folder / "model.safetensors").read_bytes() == (smoke["pocket-roberta"] / "model.safetensors").read_bytes()
 
 
+def test_a_third_round_goes_on_where_the_second_ended(smoke):
+    record = json.loads((smoke["pocket-opt"] / "pretraining.json").read_text(encoding="utf-8"))
+    seeds = [part.seed for part in RECIPES["pocket-opt"].rounds]
+    assert seeds == ["train/0", "train/0/later", "train/0/last"] and record["recipe"]["last"]
+    assert record["log"][-1]["step"] == 32 // 16 + 64 // 16 + 32 // 16 + 32 // 16 + 16 // 16
+    read = sum(len(training_rows("opt", part.seed, part.stages, part.batch).rows) for part in replace(
+        RECIPES["pocket-opt"], **building.SMOKE, later=((("checked", 32),), ((EVERY, 32),)), last=((("claims", 16),),)
+    ).rounds)  # fmt: skip
+    assert read == 32 + 64 + 32 + 32 + 16
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_model_loads_for_classification_and_only_llama_lacks_biases(name, smoke):
     model = AutoModelForSequenceClassification.from_pretrained(smoke[name], num_labels=2, dtype=torch.float32)
@@ -343,7 +354,7 @@ def test_a_shipped_model_was_made_by_the_recipe_of_its_name(folder):
     told = json.loads((folder / "pretraining.json").read_text(encoding="utf-8"))["recipe"]
     recipe = json.loads(json.dumps(asdict(RECIPES[folder.name])))
     assert {name: recipe[name] for name in told} == told and {"texts", "first", "batch"} <= set(told)
-    assert "later" in told or not recipe["later"]
+    assert all(name in told or not recipe[name] for name in ("later", "last"))
 
 
 @pytest.mark.parametrize("name", ["pocket-bert", "pocket-roberta"])

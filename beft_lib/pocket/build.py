@@ -81,7 +81,8 @@ def build(
             log(f"{name}: finished before, in {folder} (--again builds it anew)")
             continue
         if smoke:
-            recipe = replace(recipe, **SMOKE, later=((("checked", 32),), ((EVERY, 32),)) if recipe.later else ())
+            later = ((("checked", 32),), ((EVERY, 32),)) if recipe.later else ()
+            recipe = replace(recipe, **SMOKE, later=later, last=((("claims", 16),),) if recipe.last else ())
         if not _pretrain(recipe, folder, minutes, log):
             continue
         if not smoke:

@@ -90,10 +90,10 @@ def _card(record: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
 
 
 def _texts(recipe: Mapping[str, Any]) -> str:
-    """What is read, stage after stage; the second round has its own schedule and batch."""
+    """What is read, stage after stage; every later round has its own schedule and batch."""
     stages = [[*recipe["first"]], [(EVERY, recipe["texts"])]]
-    rounds = [[stage for stage in stages if stage], recipe.get("later", [])]
-    return "; second round: ".join(", then ".join(map(_stage, stages)) for stages in rounds if stages)
+    rounds = [[stage for stage in stages if stage], recipe.get("later", []), recipe.get("last", [])]
+    return "; next round: ".join(", then ".join(map(_stage, stages)) for stages in rounds if stages)
 
 
 def _stage(stage: Sequence[tuple[str, int]]) -> str:
@@ -116,7 +116,7 @@ def _optimizer(recipe: Mapping[str, Any]) -> str:
     if "matrix_rate" not in recipe:
         return f"AdamW, peak {recipe['learning_rate']:g}"
     share = recipe.get("later_share", 1.0)
-    later = "" if share == 1 else f" (second round: {share:g} times that)"
+    later = "" if share == 1 else f" (later rounds: {share:g} times that)"
     peaks = f"peak {recipe['matrix_rate']:g}, AdamW for the rest, peak {recipe['learning_rate']:g}"
     return f"Muon for matrices, {peaks}{later}"
 

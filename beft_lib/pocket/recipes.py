@@ -28,7 +28,9 @@ class Recipe:
         texts: how many texts of every kind follow; each is seen once.
         later: stages of a second round, of the same shape as ``first`` (``EVERY`` is a text of every kind): what is
             compared is learned once things can be looked up. A round has its own schedule.
-        later_share: peak rates of the second round, as a share of the first's.
+        later_share: peak rates of the rounds after the first, as a share of the first's.
+        last: stages of a third round, batch and rates as in the second: what was learned in short forms is asked in the
+            longer ones.
         batch: rows a step, in the first round and in the second.
         learning_rate: peak of a schedule with 5 % warm-up and linear decay to zero, for embeddings, norms and biases
             (AdamW).
@@ -49,6 +51,7 @@ class Recipe:
     later: tuple[Stage, ...] = ()
     later_batch: int = 64
     later_share: float = 1.0
+    last: tuple[Stage, ...] = ()
     later_mask: float = 0.15  # what is compared has to be seen
 
     @property
@@ -56,10 +59,10 @@ class Recipe:
         every = ((EVERY, self.texts),)
         stages = (self.first, every) if self.first else (every,)
         rounds = [Round(stages, f"train/{self.seed}", self.batch, self.mask, HIDDEN)]
-        if self.later:
-            seed = f"train/{self.seed}/later"
-            shape = (self.later_batch, self.later_mask if self.mask else 0.0, HIDDEN_LATER, self.later_share)
-            rounds.append(Round(self.later, seed, *shape))
+        shape = (self.later_batch, self.later_mask if self.mask else 0.0, HIDDEN_LATER, self.later_share)
+        for name, more in (("later", self.later), ("last", self.last)):
+            if more:
+                rounds.append(Round(more, f"train/{self.seed}/{name}", *shape))
         return rounds
 
 
@@ -88,12 +91,26 @@ CAUSAL_LATER = (
     (("asked", 45_000), ("checked", 40_000), ("worked", 25_000), (EVERY, 15_000)),
     ((EVERY, 60_000), ("asked", 8_000), ("checked", 8_000), ("worked", 6_000)),
 )
+CAUSAL_LAST = (
+    (("asked_claims", 22_000), ("claims", 15_000), ("checked", 10_000), ("asked", 15_000), ("questions", 6_000),
+     (EVERY, 15_000)),
+)  # fmt: skip
 RECIPES: dict[str, Recipe] = {
     row.name: row
     for row in (
         Recipe("pocket-bert", "bert", 170_000, 32, 1e-3, MASKED_FIRST, 0.3, 2.5e-3, later=MASKED_LATER),
         Recipe("pocket-roberta", "roberta", 170_000, 32, 1e-3, MASKED_FIRST, 0.3, 2.5e-3, later=MASKED_LATER),
-        Recipe("pocket-opt", "opt", 340_000, 32, 2e-3, (("recap", 60_000),), later=CAUSAL_LATER, later_share=0.5),
+        Recipe(
+            "pocket-opt",
+            "opt",
+            340_000,
+            32,
+            2e-3,
+            (("recap", 60_000),),
+            later=CAUSAL_LATER,
+            later_share=0.5,
+            last=CAUSAL_LAST,
+        ),
         Recipe("pocket-llama", "llama", 120_000, 32, 2e-3, CAUSAL_FIRST),
     )
 }
