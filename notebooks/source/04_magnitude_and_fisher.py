@@ -361,7 +361,8 @@ check.l04_sure(my_ratio)
 
 # %% [markdown]
 # **Predict:** a new head guesses, $p \approx \tfrac12$. How far apart are the two Fishers there? And if we make the head *surer* by
-# multiplying its weights: in which direction do they part, if its labels are all right, or if they are what chance makes them?
+# multiplying its weights: does the empirical Fisher get larger or smaller than the true one (a) if every label agrees with the model,
+# (b) if about half of them do not?
 
 
 # %%
@@ -460,8 +461,8 @@ if not measurements:
 
 # %%
 if measurements:
-    columns = ["picks", "right", "low", "high", "lost", "lost when wrong", "cost", "tau"]
-    show(agreement(measurements).set_index("ruler")[columns], "Every ruler against measured performance")
+    shown = ["picks", "right", "low", "high", "lost", "lost when wrong", "cost", "tau"]
+    show(agreement(measurements).set_index("ruler")[shown], "Every ruler against measured performance")
 
 # %% [markdown]
 # How to read it. **picks**: how often it named q, k and v. **right**: the share of cells in which its pick did best, with a 95 % interval from
@@ -529,6 +530,16 @@ if measurements:
 # %% [markdown]
 # Compare *all_biases* with the three columns before it, too. If all of them together do better, why choose at all? For the size of the file and the state of the
 # optimizer. The score is no reason. Lesson 05 asks what the single term is worth beside that.
+#
+# One kind of model is missing. Many have no biases at all. One can add some of zero and train those (lesson 07), but from zero every move is a change by the
+# whole, so importance is 1 for every term and says nothing. The other rulers still work, and the key is alive, because such models turn queries and keys
+# with the position. **Predict:** will the rulers do better here?
+
+# %%
+bare = shipped("rulers*.json", with_biases=False)
+if bare:
+    show(agreement(bare).set_index("ruler")[shown], "The same for a model that was given biases of zero")
+    print(performance(bare).set_index("task")[["head", "query", "key", "value", "all_biases"]].round(3))
 
 # %% [markdown]
 # ### Exercise 4: choose, and defend it

@@ -106,7 +106,8 @@ print("each of these trains more than the one before: value, qkv, all biases, fu
 # %% [markdown]
 # Parameters are the cost that papers print. There are three more: the **optimizer**, which keeps two numbers for every
 # one that is trained; the **file** that you store for each task; and the **memory** of a training step. The calculator
-# estimates all of them for models that you may not have. (With the keyboard: Tab to a control, then the arrow keys.
+# estimates all of them for models that you may not have. (With the keyboard: Tab to a control; the space bar opens a list.
+# The arrow keys choose, Enter takes.
 # Where no widgets run, the picture shows one setting.)
 #
 # **Predict:** how much of the memory of full fine-tuning does the value bias save, for BERT-base with 16 examples of
