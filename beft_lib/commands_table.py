@@ -13,6 +13,7 @@ def add_table(parser: argparse.ArgumentParser) -> None:
                         help="mini, pocket, sizes, real; none named: only print (default: %(default)s)")  # fmt: skip
     parser.add_argument("--data", type=Path, help="folder with rte/ and cola/ in GLUE's columns, for the part real")
     parser.add_argument("--methods", nargs="+", default=[], help="these only (none named: the part's)")
+    parser.add_argument("--models", nargs="+", default=[], help="these only (none named: the part's)")
     parser.add_argument("--seeds", nargs="+", type=int, default=list(range(5)))
     parser.add_argument("--epochs", type=float, help="None: the paper's")
     told = "choose each method's learning rate among these on a held-out part of train (None: the paper's)"
@@ -33,7 +34,7 @@ def run_table(args: argparse.Namespace) -> int:
     path = args.out or data_folder() / "results" / tables.FILE
     shard = None if args.shard is None else shard_of(args.shard)
     changes: dict[str, Any] = {} if args.epochs is None else {"epochs": args.epochs}
-    recipe = (args.rates, args.methods, args.full_rates, args.n_train)
+    recipe = (args.rates, args.methods, args.full_rates, args.n_train, args.models)
     grids = tables.grids(args.parts, args.seeds, args.data, *recipe, **changes)
     known = tables.elsewhere()
     for row in (row for grid in grids for row in run_grid(grid, path, shard=shard, known=known)):

@@ -55,7 +55,8 @@ PARTS: dict[str, Part] = {
 
 def grids(
     names: Sequence[str], seeds: Sequence[int], data: Path | None = None, rates: Sequence[float] = (),
-    methods: Sequence[str] = (), own_rates: Sequence[float] = (), n_train: int | None = None, **changes: Any,
+    methods: Sequence[str] = (), own_rates: Sequence[float] = (), n_train: int | None = None,
+    models: Sequence[str] = (), **changes: Any,
 ) -> Iterator[Grid]:  # fmt: skip
     """What is to be run, seed by seed: at any time the seeds that are done make a whole table.
 
@@ -66,6 +67,7 @@ def grids(
         methods: these only; () for the part's.
         own_rates: the same for full.
         n_train: training examples, in parts of one size (None: the task's low-data size).
+        models: of the parts', these only; () for all.
         changes: of the recipe.
 
     Raises UnknownName, and DataError where a folder is missing.
@@ -77,7 +79,7 @@ def grids(
             raise DataError(f"The part {name!r} ({PARTS[name].title}) needs a folder with its tasks: --data FOLDER.")
     for seed in seeds:
         for part in (PARTS[name] for name in names):
-            for model in part.models:
+            for model in (model for model in part.models if not models or model in models):
                 for size in part.sizes:
                     yield Grid(
                         model, part.tasks, methods or part.methods, (seed,), part.data or data,

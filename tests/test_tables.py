@@ -134,6 +134,8 @@ def test_seeds_come_one_whole_table_after_the_other() -> None:
     assert [(grid.seeds, grid.size) for grid in every] == [
         ((s,), size) for s in (0, 1) for size in ("low", "medium", "high")
     ]
+    (one,) = tables.grids(["pocket"], [0], n_train=300, models=["pocket-roberta"])
+    assert (one.model, one.n_train) == ("pocket-roberta", 300)
     with pytest.raises(DataError, match="--data"):
         list(tables.grids(["real"], [0]))
     with pytest.raises(UnknownName, match="pocket"):
