@@ -80,7 +80,7 @@ show(lengths.rename_axis("layer"), "Length of each bias before training")
 
 # %% [markdown]
 # In the BERT models that we have looked at, query biases are long, value biases several times shorter, and key biases
-# tiny: with MiniLM, hundreds of times shorter than query's. Keep this table in mind: the importance score is *relative*, so a short vector needs only a
+# tiny. Keep this table in mind: the importance score is *relative*, so a short vector needs only a
 # short move to score high.
 #
 # **Predict:** the probe trains these three terms and the head. Which part of all the model's parameters is that:
@@ -155,16 +155,13 @@ gradients = pd.DataFrame({term: [delta.grad.norm().item() for delta in deltas[te
 show(gradients.rename_axis("layer"), "Length of the gradient of each bias, one batch")
 
 # %% [markdown]
-# A number such as `2e-10` is 0.0000000002, so one column is of quite another kind than the others. As a claim to be
-# tested:
+# A number such as `2e-10` is 0.0000000002, so one column is of quite another kind than the others:
 
 # %% tags=["nbval-check-output"]
 dead = gradients["key"] < 1e-4 * gradients["query"]  # (L,)
 print("key below a ten-thousandth of query, in every layer:", bool(dead.all()))
 
 # %% [markdown]
-# Two things are worth a second look.
-#
 # The **value** gradients are the longest. The value bias enters the layer's output as it is; the query bias only
 # shifts attention a little between words.
 #
@@ -268,9 +265,9 @@ check.l03_layer_score(layer_score)
 # %% [markdown]
 # ## The probe, live
 #
-# One step is a direction, not a journey. The authors' probe for this task takes about 1,000 steps: 1,000 sentences,
+# The authors' probe for this task takes about 1,000 steps: 1,000 sentences,
 # 16 times, in batches of 16. We want to sit and watch, so ours takes 150, and makes them longer: five times the
-# authors' learning rate. It takes about half a minute; a bar shows the time left.
+# authors' learning rate. It takes about half a minute.
 #
 # You may stop it: press ■ in the toolbar (or *Kernel → Interrupt*) when you have seen enough. It then returns what it
 # saw so far, and every cell below works with that.
@@ -336,7 +333,7 @@ show(plots.trajectory(result))
 # %% [markdown]
 # Value first climbs about in proportion to the steps. Then it **saturates**: it flattens below 1. A vector that has
 # moved by several times its own length, in some new direction, stands at nearly a right angle to what it was: its
-# score is about 1, and going on adds hardly anything. Layers with short vectors get there first. So a score near 1
+# score is about 1, and going on adds hardly anything. So a score near 1
 # says "has left", and not "how far". Query, still far from that ceiling, does bend up late.
 #
 # Why no square from the start? It would need moves straight *across*, at a steady pace. Small moves have a part

@@ -628,4 +628,4 @@ beft_lib.quiz("07")
 #   `load_model("HuggingFaceTB/SmolLM2-135M", task)` gives a Llama that has learned something, for sections 5 and 6.
 #
 # GPT-2 is by Radford and others (2019), GPT-NeoX by Black and others (arXiv 2204.06745), ALiBi by Press, Smith and Lewis (arXiv 2108.12409),
-# grouped heads by Ainslie and others (arXiv 2305.13245). Adding a $b_v$ of zero is from the second version of BEFT (arXiv 2509.15974v2).
+# grouped heads by Ainslie and others (arXiv 2305.13245). Adding a $b_v$ of zero is from the second version of BEFT (arXiv 2509.15974, v2).
