@@ -239,6 +239,7 @@ def runs(table: pd.DataFrame | Sequence[Run], chance: float | None = None, title
     left.set_yticks(range(len(told)), told.index)
     left.invert_yaxis()
     left.set_xlabel(f"{metric} on validation")
+    left.locator_params(axis="x", nbins=6)  # more of them run into each other
     right.set_xlabel("seconds of training")
     if chance is not None:
         left.axvline(chance, color="black", linestyle="--", linewidth=1)
