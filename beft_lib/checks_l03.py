@@ -111,23 +111,24 @@ _TEN_TIMES = Value(
 
 _KEY = Value(
     name="l03_key",
-    task="Set `my_reason` to one of the letters, in quotes.",
-    right="The loss does not depend on the key bias at all, so its gradient is zero but for rounding, on every task.",
+    task="Set `my_change` to one of the letters, in quotes.",
+    right="Only rounding is left of the key's gradient. With an ε below it Adam makes full steps of that noise, and "
+    "the short key vector turns: a high score, and nothing learned. "
+    "Try it: `probe(model, task, max_steps=20, eps=1e-12)`.",
     solution="b",
     wrong=(
         Wrong(
             "a",
-            "The length of a vector says nothing about its gradient: the value biases are shorter than the query "
-            "biases, and their gradients are longer.",
+            "Softmax cancels what the key bias adds, in every example. Ten times as many give ten times nothing.",
         ),
         Wrong(
             "c",
-            "A hundred times nothing is nothing. The gradient is what rounding leaves over, so a larger rate would "
-            "only make larger noise.",
+            "Keys are needed everywhere. But a key *bias* moves all attention logits of a word alike, on every task.",
         ),
         Wrong(
             "d",
-            "Keys are needed everywhere. But a key *bias* moves all attention logits of a word alike, on every task.",
+            "Another seed is another head and another order of the sentences. No pull on the key bias comes from "
+            "either: what is left is rounding, far below ε.",
         ),
     ),
 )

@@ -127,10 +127,11 @@ def heat(
 def trajectory(
     result: ProbeResult, score: Score = importance_per_layer, log: bool = False, title: str = "", ax: Axes | None = None
 ) -> Axes:
-    """The score over the steps: a thick line a term, the mean over layers, and a thin one a layer.
+    """The score over the steps: a thick line for each term, the mean over layers, and a thin one for each layer.
 
     ``log`` makes both axes logarithmic: it spreads out the first steps, shows small scores beside large ones, and
-    equal factors as equal distances. (Step 0, where every score is 0, is left out then.)
+    equal factors as equal distances. (Step 0, where every score is 0, is left out then.) The legend stands above the
+    lines, never among them, where its samples would be read as data.
     """
     _begun(len(result.steps) - 1)
     ax = _axes(7.6, 4.2, ax)
@@ -141,17 +142,17 @@ def trajectory(
         look, layers = LOOKS[term], every[from_step:]  # (S, L)
         means[term] = layers.mean(1)
         ax.plot(steps, layers, color=look.color, linewidth=0.7, alpha=0.4)
-        _line(ax, steps, means[term], look, f"{term} (mean of layers)")
+        _line(ax, steps, means[term], look, term)
     if log:
         ax.set_xscale("log")
         ax.set_yscale("log")
     else:
         ax.set_ylim(bottom=0)
     scale = ", log scale" if log else ""
-    ax.set_xlabel(f"training steps{scale}")
+    ax.set_xlabel(f"training steps{scale} (thick: mean over the layers; thin: single layers)")
     ax.set_ylabel(f"{_unit(score)}{scale}")
-    ax.set_title(title or f"{result.model} on {result.task}: how far each term has moved", loc="left")
-    ax.legend(loc="best")
+    ax.set_title(title or f"{result.model} on {result.task}: how far each term has moved", loc="left", pad=28)
+    ax.legend(loc="lower left", bbox_to_anchor=(-0.01, 0.99), ncols=len(means), borderaxespad=0)
     table = pd.DataFrame(means, index=pd.Index(steps, name="step"))
     ends = ", ".join(f"{term} {short(means[term][-1])}" for term in table)
     where = f"over {steps[-1]} training steps on {result.task}"
@@ -210,7 +211,10 @@ def losses(
 
 @styled
 def runs(table: pd.DataFrame | Sequence[Run], chance: float | None = None, title: str = "") -> Axes:
-    """Performance of each method: a point a seed, the mean with its 95 % interval, and the seconds beside it.
+    """Performance of each method: a point for each seed, the mean with its 95 % interval, and the seconds beside it.
+
+    One seed has no such interval. Where it is known on how many examples an accuracy was measured (``n_validation``),
+    a thin bar shows its standard error instead: two points alone look further apart than they can be told to be.
 
     Args:
         table: runs of one task, as a tidy table (``experiments.table``) or as a list of ``Run``.
@@ -229,30 +233,50 @@ def runs(table: pd.DataFrame | Sequence[Run], chance: float | None = None, title
         left.plot(scores, np.full(len(scores), at), look.marker, markerfacecolor="none", **same)
         if len(scores) > 1:
             left.errorbar(row["score"], at, xerr=row["± 95 %"], fmt=look.marker, capsize=4, **same)
+        elif row["standard error"] > 0:
+            left.errorbar(row["score"], at, xerr=row["standard error"], fmt="none", ecolor=look.color, elinewidth=1)
         right.barh(at, row["seconds"], color=look.color, hatch=look.hatch, edgecolor="white", height=0.6)
     left.set_yticks(range(len(told)), told.index)
     left.invert_yaxis()
     left.set_xlabel(f"{metric} on validation")
+    left.locator_params(axis="x", nbins=6)  # more of them run into each other
     right.set_xlabel("seconds of training")
     if chance is not None:
         left.axvline(chance, color="black", linestyle="--", linewidth=1)
-    seeds = "one seed each" if (told["seeds"] == 1).all() else "open = one seed, filled = mean with 95 % interval"
+        left.annotate("guessing", (chance, 0.5), xycoords=("data", "axes fraction"), xytext=(4, 0), fontsize=9,
+                      textcoords="offset points", rotation=90, ha="left", va="center")  # fmt: skip
+    several, errors = (told["seeds"] > 1).any(), (told["standard error"] > 0).any()
+    seeds = "open = one seed, filled = mean with 95 % interval" if several else "one seed each"
+    if errors and not several:
+        seeds += ", ± one standard error"
     left.set_title(title or f"{frame['task'].iloc[0]}: {seeds}", loc="left")
-    every = ", ".join(f"{method} {value:.3f}" for method, value in told["score"].items())
-    return describe(left, f"Points: mean {metric} by method: {every}. Bars: seconds of training.", told)
+    every = ", ".join(
+        f"{method} {row['score']:.3f}" + (f" ± {row['standard error']:.3f}" if row["standard error"] > 0 else "")
+        for method, row in told.iterrows()
+    )
+    alt = f"Points: mean {metric} by method: {every}. Bars: seconds of training."
+    return describe(left, alt, told if errors else told.drop(columns="standard error"))
 
 
 def _by_method(frame: pd.DataFrame) -> pd.DataFrame:
-    """One line a method: mean score over seeds, half its 95 % interval, seeds, seconds, parameters."""
+    """One line for each method: mean score over seeds, half its 95 % interval, seeds, seconds, parameters."""
     rows = {}
     for method, of in frame.groupby("method", sort=False):
         scores = of["score"].to_numpy()
         rows[method] = {
-            "score": scores.mean(), "± 95 %": interval(scores), "seeds": len(scores),
+            "score": scores.mean(), "± 95 %": interval(scores), "standard error": _of_examples(of),
+            "seeds": len(scores),
             "seconds": of["seconds"].mean(), "parameters": of["parameters_method"].iloc[0],
         }  # fmt: skip
     counted = {"seeds": int, "parameters": int}
     return pd.DataFrame.from_dict(rows, orient="index").astype(counted).rename_axis("method")
+
+
+def _of_examples(runs: pd.DataFrame) -> float:
+    """The standard error of one accuracy, by the examples it was measured on; NaN for several, or of another metric."""
+    known = len(runs) == 1 and runs["metric"].iloc[0] == "accuracy" and "n_validation" in runs
+    p = float(runs["score"].iloc[0])
+    return float(np.sqrt(p * (1 - p) / runs["n_validation"].iloc[0])) if known else float("nan")
 
 
 def short(value: float) -> str:

@@ -35,13 +35,17 @@ def attention_maps(maps: Mapping[str, Any], tokens: Sequence[str]) -> Axes:
     return every[0]
 
 
-def draw_map(ax: Axes, weights: Any, tokens: Sequence[str], title: str) -> Any:
-    """One map into given axes, described; returns the image, for a colour bar."""
+def draw_map(ax: Axes, weights: Any, tokens: Sequence[str], title: str, before: Any = None) -> Any:
+    """One map into given axes, described; returns the image, for a colour bar.
+
+    ``before``: another map (T, T); by how much each cell differs from it is then written below the cell's percentage.
+    """
     percent = 100 * np.asarray(weights, dtype=float)  # (T, T)
     image = ax.imshow(percent, cmap="cividis", vmin=0, vmax=100, aspect="equal")
     for (row, column), value in np.ndenumerate(percent):
         ink = _ink(tuple(image.to_rgba(value)))
-        ax.text(column, row, f"{value:.0f}", ha="center", va="center", color=ink, fontsize=9)
+        change = "" if before is None else f"\n({changed(value, 100 * before[row, column])})"
+        ax.text(column, row, f"{value:.0f}{change}", ha="center", va="center", color=ink, fontsize=9)
     ax.set_xticks(range(len(tokens)), list(tokens), rotation=90 if len(tokens) > 5 else 0)
     ax.set_yticks(range(len(tokens)), list(tokens))
     ax.set_xlabel("… at this token")
@@ -51,6 +55,12 @@ def draw_map(ax: Axes, weights: Any, tokens: Sequence[str], title: str) -> Any:
     ax.set_title(title, loc="left")
     describe(ax, in_words(percent, tokens, title), map_table(percent, tokens, title))
     return image
+
+
+def changed(now: float, before: float) -> str:
+    """A change of percentages as it is written: the difference of the rounded ones, so that the sums on show agree."""
+    difference = round(now) - round(before)
+    return f"{difference:+d}".replace("-", "−") if difference else "±0"
 
 
 def in_words(percent: np.ndarray, tokens: Sequence[str], title: str) -> str:

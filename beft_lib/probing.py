@@ -99,7 +99,8 @@ class ProbeResult(Tabled):
     def __str__(self) -> str:
         ranked = ", ".join(f"{term} {value:.4f}" for term, value in self.ranking())
         early = f" (stopped early: {self.stopped})" if self.stopped else ""
-        return f"importance on {self.task} after {self.steps[-1]} steps{early}: {ranked} -> {self.best}"
+        steps = f"{self.steps[-1]} step{'s' if self.steps[-1] != 1 else ''}"
+        return f"importance on {self.task} after {steps}{early}: {ranked} -> {self.best}"
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ class Probes(Tabled):
         rows = {
             f"seed {r.seed}": {t: of.mean().item() for t, of in r.scores(score=score).items()} for r in self.results
         }
-        frame = pd.DataFrame.from_dict(rows, orient="index").rename_axis(f"{self.results[0].task}, a probe a seed")
+        frame = pd.DataFrame.from_dict(rows, orient="index").rename_axis(f"{self.results[0].task}, one probe per seed")
         frame.loc["mean"] = frame.mean()
         return frame
 

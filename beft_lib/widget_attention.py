@@ -28,7 +28,7 @@ VALUES = np.array([[-2.6, 0.4], [2.4, 1.2], [0.4, 2.6], [-0.6, -2.8]])  # (T, d)
 TURN = 1.0  # radian a position, where positions are rotary
 TERMS = ("query", "key", "value")
 COLOUR = "#AA4499"  # of the outputs: none of the three terms'
-_ASIDE = ((-9, -12), (9, -12), (9, 9), (-9, 9))  # where a token's name stands, in pixels from its point
+_ASIDE = ((9, -10), (9, -10), (9, 8), (-9, 8))  # where a token's name stands, in pixels from its filled point
 _CELL, _PIXELS, _TOP, _LEFT = 58, 33, 46, 62  # of the live picture, in pixels
 _REACH = 4.6  # of the plane shown, to every side
 _AXIS = 'text-anchor="middle" font-size="12" fill="#333"'
@@ -101,14 +101,14 @@ class AttentionExplorer(Touchable):
 
         weights, outputs = head(self.biases)
         left, right = Figure(figsize=(7.8, 3.7), layout="constrained").subplots(1, 2)
-        draw_map(left, weights, TOKENS, "attention, percent")
+        draw_map(left, weights, TOKENS, "percent (change by the biases)", head(Biases(rotary=self.biases.rotary))[0])
         left.set_ylabel("this token looks …")
         for token, now, before, (x, y) in zip(TOKENS, outputs, _before(self.biases), _ASIDE, strict=True):
             right.plot(*zip(before, now, strict=True), ":", color="#999999")
             right.plot(*before, "o", color="#555555", markerfacecolor="none", markersize=9)
             right.plot(*now, "o", color=COLOUR, markersize=7)
             place = {"ha": "left" if x > 0 else "right", "va": "center", "textcoords": "offset points"}
-            right.annotate(token, (float(now[0]), float(now[1])), xytext=(x, y), **place)
+            right.annotate(token, (float(now[0]), float(now[1])), xytext=(0.7 * x, 0.7 * y), **place)
         right.set(
             xlim=(-_REACH, _REACH),
             ylim=(-_REACH, _REACH),
@@ -183,7 +183,10 @@ def _svg(b: Biases) -> str:
     weights, outputs = head(b)
     side = 2 * _REACH * _PIXELS
     wide, tall = _LEFT + len(TOKENS) * _CELL + 40 + side, _TOP + side + 10
-    parts = [*_map(weights), *_plane(outputs, _before(b), _LEFT + len(TOKENS) * _CELL + 40, side)]
+    parts = [
+        *_map(weights, head(Biases(rotary=b.rotary))[0]),
+        *_plane(outputs, _before(b), _LEFT + len(TOKENS) * _CELL + 40, side),
+    ]
     return (
         f'<svg role="img" aria-label="{html.escape(in_words(b))}" viewBox="0 0 {wide:.0f} {tall:.0f}" '
         f'width="{wide:.0f}" style="max-width: 100%; background: #fff; border: 1px solid #ccc" '
@@ -191,10 +194,12 @@ def _svg(b: Biases) -> str:
     )
 
 
-def _map(weights: np.ndarray) -> list[str]:
+def _map(weights: np.ndarray, before: np.ndarray) -> list[str]:
     from matplotlib import colormaps
 
-    parts = [f'<text x="{_LEFT}" y="18" font-size="12">attention, percent: a row looks at a column</text>']
+    from .plots_attention import changed
+
+    parts = [f'<text x="{_LEFT}" y="18" font-size="12">a row looks at a column: percent (change)</text>']
     for i, token in enumerate(TOKENS):
         parts.append(f'<text x="{_LEFT - 6}" y="{_TOP + (i + 0.6) * _CELL:.0f}" text-anchor="end">{token}</text>')
         parts.append(f'<text x="{_LEFT + (i + 0.5) * _CELL:.0f}" y="{_TOP - 8}" text-anchor="middle">{token}</text>')
@@ -202,10 +207,14 @@ def _map(weights: np.ndarray) -> list[str]:
         x, y, paper = _LEFT + j * _CELL, _TOP + i * _CELL, colormaps["cividis"](float(weight))
         colour = "#" + "".join(f"{round(255 * c):02x}" for c in paper[:3])
         parts.append(f'<rect x="{x}" y="{y}" width="{_CELL}" height="{_CELL}" fill="{colour}"/>')
-        parts.append(
-            f'<text x="{x + _CELL / 2}" y="{y + _CELL / 2 + 5}" text-anchor="middle" fill="{_ink(paper)}">'
-            f"{100 * weight:.0f}</text>"
-        )
+        for down, size, text in (
+            (0, 14, f"{100 * weight:.0f}"),
+            (16, 11, f"({changed(100 * weight, 100 * before[i, j])})"),
+        ):
+            parts.append(
+                f'<text x="{x + _CELL / 2}" y="{y + _CELL / 2 + down:.0f}" font-size="{size}" text-anchor="middle" '
+                f'fill="{_ink(paper)}">{text}</text>'
+            )
     return parts
 
 

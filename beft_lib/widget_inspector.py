@@ -161,9 +161,10 @@ class ModelInspector(Touchable):
                 hatch="xx" if b.dead else "", edgecolor=ink, linewidth=3 if trained else 1,
                 linestyle="-" if b.stock else "--", zorder=3 if trained else 2,
             )  # fmt: skip
-            box = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
-            middle = (b.start + b.stop) / 2
+        box = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
+        for b in _whole(found):
             if b.stop - b.start >= _NARROW * longest:
+                middle = (b.start + b.stop) / 2
                 axes.text(middle, -b.strip, _name(b), ha="center", va="center", fontsize=9, zorder=4, bbox=box)
         for strip, path in enumerate(paths):
             axes.text(0, -strip + 0.32, path, ha="left", va="bottom", family="monospace", fontsize=9)
@@ -241,6 +242,15 @@ def _order(found: list[Block]) -> str:
     return " ".join(_name(b) + (" dead" if b.dead else "") for b in sorted(found, key=lambda b: b.start))
 
 
+def _whole(found: list[Block]) -> list[Block]:
+    """The blocks with the live and the dead part of a key as one: both belong to it, and its name stands over both."""
+    whole: dict[tuple[int, str, int | None], Block] = {}
+    for b in found:
+        first = whole.get((b.strip, b.term, b.head), b)
+        whole[b.strip, b.term, b.head] = first._replace(start=min(first.start, b.start), stop=max(first.stop, b.stop))
+    return list(whole.values())
+
+
 def _name(block: Block) -> str:
     return "output" if block.head is None else f"{block.term[0]}{block.head}"
 
@@ -269,7 +279,9 @@ def _svg(family: str, term: str) -> str:
         parts.append(f'<rect {box} fill="{_PAPER[b.term] if b.stock else "#fff"}" {edge}/>')
         if b.dead:
             parts.append(f'<rect {box} fill="url(#dead)"/>')
-        halo = 'paint-order="stroke" stroke="#fff" stroke-width="4"'
+    halo = 'paint-order="stroke" stroke="#fff" stroke-width="4"'
+    for b in _whole(found):
+        x, y, wide = _EDGE + b.start * scale, b.strip * _ROW + 27, (b.stop - b.start) * scale
         if wide >= _NARROW * 100:
             parts.append(f'<text x="{x + wide / 2:.2f}%" y="{y + 20}" text-anchor="middle" {halo}>{_name(b)}</text>')
     return (

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 # Not the colours of query, key and value, which belong to those everywhere; lines differ in their dashes as well.
 BLACK, PURPLE, GREY = "#000000", "#AA4499", "#555555"
-_X, _Y = (-3.3, 3.3), (-1.7, 3.3)  # the part of the plane that is shown
+_X, _Y = (
+    (-3.3, 3.3),
+    (-2.2, 3.3),
+)  # the part of the plane that is shown: no slider leaves it, and its diamonds are whole
 _PIXELS = 66  # for one unit of length
 _LEGEND_LINE = 20  # pixels for each of its lines, below the plane
 _HEAD = 0.2  # length of an arrow's head
@@ -140,7 +143,7 @@ class VectorExplorer(Touchable):
         import pandas as pd
 
         values = numbers(self.angle, self.ratio)
-        return pd.DataFrame({"value": list(values.values())}, index=pd.Index(list(values)))
+        return pd.DataFrame({"value": [_shown(*pair) for pair in values.items()]}, index=pd.Index(list(values)))
 
     def live(self) -> Any:
         """The ipywidgets version. Raises ImportError where ipywidgets is not installed."""
@@ -205,7 +208,7 @@ def drawn(lines: Iterable[Line]) -> Axes:
     """A scene as a static picture: arrows with their labels, curves with a legend below."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.2, 5.5), layout="constrained")
+    figure = Figure(figsize=(6.2, 6.0), layout="constrained")
     axes = figure.subplots()
     for line in lines:
         arrow = line.label_at is not None
@@ -282,15 +285,16 @@ def _axes_lines() -> list[list[tuple[float, float]]]:
 
 def number_table(values: dict[str, float]) -> str:
     """Numbers by name as an HTML table that a screen reader says anew when it changes."""
-
-    def shown(name: str, value: float) -> str:
-        if math.isnan(value):
-            return "not defined"
-        return f"{value:g}" if name in ("angle in degrees", "length ratio r") else f"{value:.3f}"
-
     rows = "".join(
         f'<tr><th scope="row" style="text-align: left">{html.escape(name)}</th>'
-        f'<td style="text-align: right">{shown(name, value)}</td></tr>'
+        f'<td style="text-align: right">{_shown(name, value)}</td></tr>'
         for name, value in values.items()
     )
     return f'<table aria-live="polite">{rows}</table>'
+
+
+def _shown(name: str, value: float) -> str:
+    """A number of the explorer as it is written, in its table as in that of the still picture."""
+    if math.isnan(value):
+        return "not defined"
+    return f"{value:g}" if name in ("angle in degrees", "length ratio r") else f"{value:.3f}"

@@ -82,6 +82,7 @@ FLOORS: dict[str, tuple[int, str]] = {
     "bench_methods": (4, "the part of bench that times every method"),
     "plots": (5, "DESIGN"),
     "plots_attention": (5, "the part of plots that draws attention"),
+    "plots_biases": (5, "the part of plots that draws where the biases enter attention"),
     "plots_rulers": (5, "the part of plots that draws rulers beside each other and beside performance"),
     "plots_asking": (5, "the part of plots that draws prompts, six tasks and memory"),
     "widgets": (5, "DESIGN"),

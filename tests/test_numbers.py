@@ -47,6 +47,22 @@ def ratio(name: str) -> float:
     return json.loads((data_folder() / "results" / "bench.json").read_text(encoding="utf-8"))["ratios"][name]
 
 
+def key_scores(name: str) -> list[float]:
+    """The importance of the key bias in every run of a results file that has one."""
+    return [row["importance"]["key"] for row in read_rows(data_folder() / "results" / name) if "importance" in row]
+
+
+def stored(lesson: str, pattern: str, over: float | None = None) -> Any:
+    """The numbers that a lesson's stored outputs show where ``pattern`` matches; or whether the first is so many times
+    the second."""
+    cells = json.loads(authoring.target(PAGES[lesson], "student").read_text(encoding="utf-8"))["cells"]
+    texts = [text for cell in cells for output in cell.get("outputs", [])
+             for text in (output.get("text", ""), output.get("data", {}).get("text/plain", ""))]  # fmt: skip
+    found = re.findall(pattern, "\n".join("".join(text) for text in texts), re.MULTILINE)
+    numbers = [float(n) for match in found for n in ([match] if isinstance(match, str) else match)]
+    return numbers if over is None else numbers[0] > over * numbers[1]
+
+
 def error(p: float, n: int) -> float:
     return sqrt(p * (1 - p) / n)
 
@@ -86,6 +102,14 @@ def opt(size: str) -> Shape:
 
 ROWS: list[tuple[str, str, Basis]] = [
     ("00", "0.5", lambda: score(2, 0)), ("00", "80 percent", GIVEN), ("00", "0.05", GIVEN),
+    ("00", "about 1.4 times", lambda: sqrt(2)),
+    ("01", "more than 500 times as long as the key bias", lambda: stored("01", r"^0 +(\S+) +(\S+)", over=500)),
+    ("02", "MiniLM's dead key then scores next to nothing on RTE and CoLA",
+     lambda: max(key_scores("real_minilm.json")) < 0.001),
+    ("02", "it still reaches scores near 1 after twelve epochs",
+     lambda: all(max(key_scores(f"rulers_pocket_{m}.json")) > 0.9 for m in ("bert", "roberta"))),
+    ("03", "0.629 and 0.609", lambda: stored("00", r"on sst2: accuracy (\S+)")),
+    ("03", "here the gap is more than five", lambda: np.ptp(stored("03", r"^(?:value|head) +(\S+) ±")) > 0.05),
     ("01", "0.5", lambda: score(0.5, 0)), ("01", "1 percent", GIVEN), ("01", "0.01", GIVEN), ("01", "0.2", GIVEN),
     ("01", "0.00000006", lambda: 1 - np.nextafter(np.float32(1), np.float32(0)).item()),
     ("01", "10 percent", GIVEN), ("01", "1.1", GIVEN), ("01", "0.05", GIVEN),

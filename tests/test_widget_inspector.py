@@ -63,6 +63,16 @@ def test_every_family_can_be_drawn_and_told(family: str) -> None:
     assert len(placed) == drawn.count("<rect") and all(0 < float(x) + float(wide) < 100 for x, wide in placed)
 
 
+@pytest.mark.parametrize("family", ["gpt_neox", "bert"])
+def test_a_key_has_one_name_in_the_middle_of_all_of_it(family: str) -> None:
+    """GPT-NeoX's keys are a live and a dead part: the name of a key is that of both."""
+    axes, heads = model_inspector(family, "key").plot(), [b for b in blocks(FAMILIES[family])[1] if b.term == "key"]
+    drawn = {text.get_text(): text.get_position()[0] for text in axes.texts if text.get_text().startswith("k")}
+    ends = {h: [e for b in heads if b.head == h for e in (b.start, b.stop)] for h in {b.head for b in heads}}
+    assert drawn == {f"k{h}": (min(of) + max(of)) / 2 for h, of in ends.items()}
+    assert all(inspector._svg(family, "key").count(f">{name}<") == 1 for name in drawn)
+
+
 def test_the_picture_has_alt_text_and_a_table_twin() -> None:
     orders = {"gpt_neox": "q0 k0 k0 dead v0 q1", "gpt2": "q2 q3 k0 dead", "llama": "k_proj: k0 k1;"}
     for family, order in orders.items():

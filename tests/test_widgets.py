@@ -45,7 +45,15 @@ def test_the_picture_has_alt_text_and_a_table_twin() -> None:
 
     (told,) = descriptions(vector_explorer(40, 2).plot())
     assert "Importance 0.617" in told.alt and "post of length 2" in told.alt
-    assert told.table.loc["importance (BEFT)", "value"] == pytest.approx(0.617, abs=1e-3)
+    assert told.table.loc["importance (BEFT)", "value"] == "0.617"  # three digits, as in the live table
+    assert told.table.loc["angle in degrees", "value"] == "40"
+
+
+def test_the_lessons_diamond_is_shown_whole() -> None:
+    """The one of lesson 01's starting position and those of lesson 04's exercise: no corner is cut off."""
+    for move in (widgets._post(40, 2), np.array([1.5, 0.5])):
+        size = np.abs(move - widgets.PRE).sum()
+        assert widgets._Y[0] < -size and size < widgets._Y[1] and widgets._X[0] < 1 - size and 1 + size < widgets._X[1]
 
 
 def test_moving_a_slider_changes_picture_and_numbers_within_100_ms() -> None:

@@ -106,8 +106,12 @@ check.l00_bias_size(numbers_in_b)
 # %% [markdown]
 # ## 4. BEFT in ten lines
 #
-# The task is *sst2*: short sentences about films, books or dinners, each with a positive or a negative opinion. The model gets a fresh
+# The task is *sst2*: short sentences about films, books, apps or dinners, each with a positive or a negative opinion. The model gets a fresh
 # output layer, the **head**, which turns what it has read into two numbers (called *logits*), one for each answer.
+#
+# In the profile `laptop` the model is MiniLM, a small relative of BERT with 23 million parameters. The task has the name and the form of
+# SST-2, but its sentences were written for this course (*mini*), so that they can be shipped: do not compare scores with published
+# ones. *low* means 300 examples for training, as in the paper.
 
 # %%
 from beft_lib import find_biases, fine_tune, load_model, load_task, probe
@@ -120,7 +124,7 @@ print(task.train[0])
 
 # %% [markdown]
 # Here are the three biases. A model has one of each in every layer, so each line stands for as many vectors as there are layers. In
-# parentheses is how many numbers one vector has.
+# parentheses is how many numbers one vector has. All query biases together, one from each layer, we call one bias **term**.
 
 # %%
 biases = find_biases(model)
@@ -171,8 +175,8 @@ show(result.plot())
 # `result.best` is the name of the term that moved most. `fine_tune` goes back to the pretrained model by itself, trains that term and the head, and
 # measures how many sentences of the *validation* set, which it has never seen, it gets right.
 #
-# The **learning rate** says how large the steps are. Left alone, it is the paper's for this task. We take five times as much, because a minute
-# allows only 150 steps. (About forty seconds.)
+# The **learning rate** says how large the steps are. Left alone, it is the paper's for this task. We take five times as much, because we
+# take only 150 steps. (About forty seconds.)
 
 # %%
 rate = 2e-3
@@ -190,7 +194,8 @@ head_only = fine_tune(model, task, method="head", epochs=8, learning_rate=rate)
 print(head_only)
 
 # %% [markdown]
-# Both runs side by side, with what they cost:
+# Both runs side by side. (Seconds depend on what else the machine does: compare them only within one quiet sitting. Lesson 05 counts the
+# cost properly.)
 
 # %%
 import pandas as pd
@@ -230,15 +235,18 @@ check.l00_standard_error(standard_error)
 # %% [markdown]
 # Now look at the two results above again with that in mind.
 #
-# **Predict:** is the difference between them larger than two standard errors?
+# **Predict:** is the difference larger than two standard errors *of a difference*? (Both results are uncertain. For two independent ones it
+# is $\sqrt 2$, about 1.4 times, as large as that of one.)
 
 # %%
 p, n = chosen.score, len(task.validation)
 error = (p * (1 - p) / n) ** 0.5
 difference = chosen.score - head_only.score
-print(f"difference {difference:+.3f}, standard error of one result {error:.3f}")
+print(f"difference {difference:+.3f}, its standard error about {error * 2**0.5:.3f} (of one result {error:.3f})")
 
 # %% [markdown]
+# (Both models were asked the same sentences, so it is really somewhat smaller; lesson 05 pairs them.)
+#
 # Sentences are not the only source of chance. The head starts from random numbers, and the batches come in a random order; both are set by
 # a **seed**. Another seed gives another result, and it can differ by as much as the methods do. This is why the later lessons
 # use several seeds and show intervals, and why nothing in this lesson proves that one method is better than the other. It
@@ -257,8 +265,9 @@ print(f"difference {difference:+.3f}, standard error of one result {error:.3f}")
 # | 06 · BEFT on OPT | language models that write |
 # | 07 · Any Transformer | other layouts; models without biases |
 # | 08 · Your own task | your data in, your adapter out |
+# | appendix · The pocket world | the small language behind the profile `pocket` |
 #
-# Not all of them may be in your copy yet; the folder shows which are. Solutions to all exercises are in the folder `solutions`.
+# Solutions to all exercises are in the folder `solutions`.
 
 # %% [markdown]
 # ## Quick questions

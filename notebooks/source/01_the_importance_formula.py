@@ -45,7 +45,7 @@ from beft_lib.widgets import vector_explorer
 # To compare, we need one number for a move from a vector **pre** (before training) to a vector **post** (after it).
 #
 # A vector can turn, and it can grow or shrink. A fair number should notice both. It should not care whether the vector was long
-# or short to begin with, because the three biases of a model can differ in length by a factor of hundreds, as you will see in section 7.
+# or short to begin with, because the three biases of a model need not be equally long, as you will see in section 7.
 # And it should be symmetric: the way back is as far as the way there.
 
 # %% [markdown]
@@ -263,11 +263,13 @@ some = torch.tensor([[3.0, 4.0]], dtype=torch.float64)  # (L, d)
 print("some -> zero:", importance(some, zero))
 print("zero -> some:", importance(zero, some))
 print("zero -> zero:", importance(zero, zero))
-print("plain formula, zero -> zero:", two_case(zero, zero).item())
+plain = 1 - (zero * zero).sum() / torch.maximum(zero.norm(), zero.norm()) ** 2
+print("plain formula, zero -> zero:", plain.item())
 
 # %% [markdown]
 # One zero vector gives 1: there is no angle, and the ratio of lengths is 0. Both zero would be 0/0, which computers call NaN; the
-# library answers 0, because a vector that stayed zero did not move.
+# library answers 0, because a vector that stayed zero did not move. (The second formula divides by both lengths, so it fails in all
+# three cases. Try `two_case(some, zero)`.)
 #
 # Notice the second line. A bias that starts at *exactly* zero scores 1 after **any** move, however small: the score says that it
 # moved and nothing more. Some models have no biases, and to use BEFT on them you add biases of zero. Lesson 07 comes back to this.
@@ -303,7 +305,9 @@ for name, after in {"rotated": turned, "scaled": scaled, "swapped": swapped}.ite
     print(name, "together: the same scores")
 
 # %% [markdown]
-# This is why scores can be compared between terms, layers and models: neither length nor choice of coordinates enters.
+# So a *common* scale or choice of coordinates does not enter: the score has no unit. That makes scores alike in form. Whether a
+# comparison is fair is another matter: section 7 and lesson 03 show that the length before, the learning rate and the number of steps
+# all show in them.
 
 # %% [markdown]
 # ### One thing it magnifies
@@ -363,7 +367,7 @@ print("at an angle of 0.0001, float32 is wrong by more than half:", bool(wrong_b
 #
 # $$ M(\text{pre}, \text{post}) = \frac{1}{d}\sum_{i=1}^{d} \lvert \text{post}_i - \text{pre}_i \rvert $$
 #
-# It is easy to understand, but it cannot see *where* a move went: all places on the dashed diamond of section 3 are one to it.
+# It is easy to understand, but it cannot see *where* a move went: all places on the dashed diamond of section 3 look the same to it.
 
 # %% tags=["nbval-check-output"]
 pre = torch.tensor([[4.0, 0.0]], dtype=torch.float64)  # (L, d)
@@ -416,8 +420,8 @@ norms.index.name = "layer"
 show(norms, "Length of each pretrained bias")
 
 # %% [markdown]
-# They are not: in MiniLM, the real BERT of the laptop profile, the key bias is shorter than the others by a large factor. Lesson 02
-# finds out why. Here it matters for what comes next.
+# They are not: in MiniLM, the real BERT of the laptop profile, the query bias of layer 0 is more than 500 times as long as the key bias.
+# Lesson 02 finds out why. Here it matters for what comes next.
 
 # %% [markdown]
 # ### A move we know
@@ -558,7 +562,7 @@ beft_lib.quiz("01")
 # ## Recap
 #
 # - The importance of a move is $1 - \cos t \cdot \min(r, 1/r)$: angle and length, multiplied. It lies between 0 and 2.
-# - It ignores common rotation and scale, so terms, layers and models can be compared.
+# - It ignores common rotation and scale, so it has no unit. Compare terms within one run.
 # - Small turns count much less than small changes of length, and float32 loses them. The library computes in float64.
 # - It is relative to the length before: what starts small scores high; what starts at zero scores 1 after any move.
 # - A term's score is the mean over layers. BEFT chooses the term with the largest.

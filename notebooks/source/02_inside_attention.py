@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 02 · Inside attention
 #
-# **The one idea:** the three biases enter attention at three places, and the place decides what each of them can do at all: the key
-# bias nothing, the value bias a constant, the query bias a tilt.
+# **The one idea:** the three biases enter attention at three different places, and the place alone decides what each can do. One of
+# them, it will turn out, can do nothing.
 #
 # **After this lesson you can**
 #
@@ -20,7 +20,7 @@
 beft_lib.start("02")
 
 # %% [markdown]
-# The names we need: `find_biases` and `shifted` reach into a model, `attention_maps` draws.
+# The names we need: `find_biases` and `shifted` reach into a model, `attention_drawing` and `attention_maps` draw.
 
 # %%
 from copy import deepcopy
@@ -32,6 +32,7 @@ from beft_lib import checks as check
 from beft_lib import find_biases, importance, load_model, load_task, load_tokenizer, shifted, snapshot
 from beft_lib.display import show
 from beft_lib.plots_attention import attention_maps
+from beft_lib.plots_biases import attention_drawing
 from beft_lib.widget_attention import attention_explorer
 
 # %% [markdown]
@@ -43,7 +44,10 @@ from beft_lib.widget_attention import attention_explorer
 # $$ q_i = W_q x_i + b_q, \qquad k_i = W_k x_i + b_k, \qquad v_i = W_v x_i + b_v $$
 #
 # Read them as: what token $i$ asks (its **query**), what it answers to (its **key**), and what it hands over when somebody listens
-# (its **value**).
+# (its **value**). Here is where they go, and where each bias enters:
+
+# %%
+show(attention_drawing())
 
 # %% [markdown]
 # How well key $j$ fits query $i$ is their dot product, the attention **logit**. A **softmax** turns the logits of one query into
@@ -198,6 +202,8 @@ def perturb(term):
 
 changes = pd.DataFrame({term: perturb(term) for term in ("query", "key", "value")}).T
 show(changes.map("{:.1e}".format), "Largest change when a bias is moved at random")
+with torch.no_grad():
+    print(f"mean size of a logit of the answer, before: {model(**batch).logits.abs().mean():.1e}")
 
 # %% tags=["nbval-check-output"]
 print("key changes attention or answer:", bool((changes.loc["key"] > 1e-10).any()))
@@ -207,6 +213,8 @@ print("value changes the answer:", bool(changes.loc["value"].iloc[1] > 1e-6))
 
 # %% [markdown]
 # A number such as `1e-16` is what float64 leaves over when it adds the same numbers in another way: zero, for all we can know.
+# The answers are small numbers, too: the head is untrained, so compare a change with the size printed below the table.
+#
 # *value* leaves the first map alone and still changes the answer. That is the subject of section 4. (Maps of later layers do change,
 # because their input has.)
 #
@@ -232,7 +240,8 @@ print("key below a billionth of query:", gradients["key"] < 1e-9 * gradients["qu
 #   bias, and the key bias adds nothing. So a row called $b_k$ in a table of results is a *baseline*: what one gets without any bias.
 #   Where it differs from the row "head only", you are looking at chance.
 # - **Its length is an accident.** BERT's biases are zero when pretraining begins, and nothing ever pulls on $b_k$. This is why MiniLM's
-#   key biases in the table above are so short.
+#   key biases in the table above are so short. What length they have probably came from rounding noise that Adam turned into
+#   steps, as section 7 shows.
 
 # %% [markdown]
 # ## 4. The value bias passes straight through
@@ -314,7 +323,7 @@ print("not folded: other answers:", bool(lost > 1e-4))
 # $$ s_{ij} = \frac{(\tilde q_i + b_q)\cdot k_j}{\sqrt d} = \frac{\tilde q_i\cdot k_j}{\sqrt d} + \frac{b_q \cdot k_j}{\sqrt d} $$
 #
 # Look at which letters the last term has. There is a $j$ in it, so softmax does not cancel it. There is no $i$: it is the same for
-# every query. Key $j$ gets a bonus or a malus, whoever asks. We call these $T$ numbers the **tilt**.
+# every query. Key $j$ gets a bonus or a penalty, whoever asks. We call these $T$ numbers the **tilt**.
 
 # %% [markdown]
 # ### Exercise 3: compute the tilt
@@ -384,6 +393,11 @@ print("and there was a difference:", bool((tilted - level)[chosen].abs().max() >
 # %% [markdown]
 # So $b_q$ is a head's opinion on which tokens are worth looking at, whoever looks. It cannot send one token here and another one
 # there: that takes a query that knows who asks, which is the job of $W_q$.
+#
+# The drawing from the beginning once more, with what we know now:
+
+# %%
+show(attention_drawing(effects=True))
 
 # %% [markdown]
 # ## 6. Rotary positions break the rule
@@ -501,8 +515,8 @@ check.l02_dead(my_answer)
 
 # %% [markdown]
 # We try it on the small BERT, with random sentences and a made-up question: do more than two of the first twelve words of the vocabulary
-# occur? All three biases and the head are trained, for 200 steps, from the same start. The loop is five
-# lines. (Ten seconds.) We took an initial spread of 0.2 after seeing that at the usual 0.02 the effect is weak.
+# occur? All three biases and the head are trained, for 200 steps, from the same start. The loop is
+# short. (Ten seconds.) We took an initial spread of 0.2 after seeing that at the usual 0.02 the effect is weak.
 
 # %%
 from transformers import BertForSequenceClassification
@@ -560,8 +574,8 @@ print("decay alone shrinks it as predicted:", abs(key["float32, eps 1e-6, decay 
 # %% [markdown]
 # In every row the key bias could do nothing. Its score ran from zero to values that one would take for a finding.
 #
-# - **$\varepsilon$:** once it is below the noise, Adam turns noise into steps. The default in PyTorch is `1e-8`, the recipe of the
-#   paper says `1e-6`.
+# - **$\varepsilon$:** once it is below the noise, Adam turns noise into steps. The paper's recipe says `1e-6`. PyTorch's default,
+#   `1e-8`, is still small enough here; on another model it may not be, so say yours.
 # - **Number format:** bfloat16 makes the noise larger, so that a safe $\varepsilon$ no longer is one.
 # - **Weight decay** needs no noise. Each step multiplies by 1 - 0.001 · 0.1 = 0.9999, and a vector that shrinks has a score.
 
@@ -569,8 +583,11 @@ print("decay alone shrinks it as predicted:", abs(key["float32, eps 1e-6, decay 
 # And remember from lesson 01 that a vector that starts short scores high after any move. A key bias as short as MiniLM's would need far
 # less noise than this.
 #
-# So this course, like the paper's recipe, sets all three explicitly: $\varepsilon = 10^{-6}$, no weight decay, float32 for what is
-# trained. The key bias of a BERT is a free test of your set-up: **if it scores, something other than the task is moving your biases.**
+# So this course, like the paper's recipe, sets all three: $\varepsilon = 10^{-6}$, no weight decay, float32 for what is trained. That
+# makes the noise small, not harmless. MiniLM's dead key then scores next to nothing on RTE and CoLA. In the small models of
+# lesson 04, whose learning rates are mostly higher, it still reaches scores near 1 after twelve epochs. So **look at the key in every
+# run: where it is dead and still scores, something other than the task is moving your biases**, and the ranking is not to be
+# trusted.
 
 # %% [markdown]
 # ## Quick questions
@@ -583,11 +600,12 @@ beft_lib.quiz("02")
 # %% [markdown]
 # ## Recap
 #
+# - The key bias can do nothing, the value bias is a constant, the query bias a tilt.
 # - $b_k$ adds one number to a whole row of logits, and softmax ignores it. Its row in a table is a head-only baseline.
 # - $b_v$ leaves attention as the constant that it was, and folds away: $b_o \leftarrow b_o + W_o b_v$. It never changes its own layer's map.
 # - $b_q$ tilts the map: it adds $b_q\cdot k_j/\sqrt d$ to key $j$, whoever asks.
-# - With rotary positions the key bias is turned with its key, so it lives.
-# - A small $\varepsilon$, few digits or weight decay can give a dead bias a score. Set them explicitly, and watch the key.
+# - With rotary positions the key bias is turned with its key, so it lives. Where it is dead, a small $\varepsilon$, few digits, weight decay
+#   or a long training at a high rate can still give it a score: watch the key.
 
 # %% [markdown]
 # ## Where next

@@ -48,7 +48,7 @@ from beft_lib.widget_inspector import model_inspector
 # %% [markdown]
 # ## 1. Why there has to be a table
 #
-# BEFT needs three vectors a layer. In BERT they are three parameters with plain names. We build four models of the same size (2 layers,
+# BEFT needs three vectors per layer. In BERT they are three parameters with plain names. We build four models of the same size (2 layers,
 # width 32, 4 heads) and fill every bias with random numbers, since a new model starts with zeros.
 
 # %%
@@ -86,7 +86,7 @@ for family, model in models.items():
 # - **Llama** has no bias at all.
 #
 # Nothing in the names says in which order the 96 numbers come, and the two fused models do not agree about it. So the library holds one
-# table, with a row a family. Here is what the rows of our four say.
+# table, with one row per family. Here is what the rows of our four say.
 
 # %% tags=["nbval-check-output"]
 for family in models:
@@ -103,7 +103,7 @@ for family in models:
 # ### GPT-2: one after another
 #
 # GPT-2 computes $x W + b$, with $W$ of shape $(d, 3d)$, and cuts the result into three equal pieces. (The weight lies the other way
-# round than in `nn.Linear`, in a layer that is called `Conv1D` for historical reasons. A bias has no way round.) So
+# round than in `nn.Linear`, in a layer that is called `Conv1D` for historical reasons. A bias is a plain vector, so this does not concern it.) So
 #
 # $$ b = [\; b_q \;\vert\; b_k \;\vert\; b_v \;] $$
 
@@ -216,7 +216,7 @@ for term in ("query", "key", "value"):
 # would still move them.
 #
 # The library does something else. The fused bias is frozen, and a delta of 32 numbers, of one term alone, is added at that term's
-# places. **Predict:** after one step, how many of the other 64 numbers will differ, and in which digit?
+# places. We switch weight decay on, on purpose. **Predict:** after one step, will the other 64 numbers have shrunk a little?
 
 # %%
 before = gpt2.h[0].attn.c_attn.bias.detach().clone()  # (96,)
@@ -232,7 +232,7 @@ for term in ("query", "key", "value"):
     print(f"{term:5} {changed} of 32 numbers changed")
 
 # %% [markdown]
-# None, in no digit: not "nearly the same", but the same bits.
+# No: not "nearly the same", but the same bits.
 
 # %% [markdown]
 # ## 3. Look into other families
@@ -269,18 +269,14 @@ model_inspector("gpt_neox", "key")
 # ## 4. What the key bias can do
 #
 # Lesson 02 proved that $q_i \cdot b_k$ is the same for every key $j$, so that softmax cancels it. The proof holds as long as nothing
-# makes the *same* $b_k$ act differently on different keys. How a model knows about positions decides that:
+# makes the *same* $b_k$ act differently on different keys. How a model knows about positions decides that.
 #
-# | positions | what happens | so $b_k$ is |
-# |---|---|---|
-# | absolute, learned | added to the words, before attention | dead |
-# | ALiBi, bias by distance | added to the logits, beside $q \cdot k$ | dead |
-# | rotary | key $j$, bias included, is turned by an angle that grows with $j$ | alive |
-# | partial rotary | only the first numbers of each head are turned | alive there, dead elsewhere |
+# Here are eight families. What they know of positions is *added* (to the words, or to the logits), or it *turns* queries and keys; and two
+# do something else.
 
 # %% [markdown]
-# A table like this is a claim. Let us measure it, in float64, on a random model of each kind. `tiny_model` is the library's own maker of
-# such models: every bias is there, and none is zero. **Predict:** which of the eight key biases will change attention?
+# We measure in float64, on a random model of each kind. `tiny_model` is the library's own maker of such models: every bias is there, and
+# none is zero. **Predict:** of BERT, GPT-2, BLOOM, T5, Llama, GPT-NeoX, Qwen3 and DeBERTa, in which will moving $b_k$ change attention?
 
 
 # %%
@@ -310,7 +306,16 @@ for family, row in moves.iterrows():
 # %% [markdown]
 # Values around `1e-8` are dead as well: BLOOM computes its softmax in float32, whatever we ask for, and rounds there.
 #
-# Two rows are not in the table above. **Qwen3** divides each key, bias included, by its own length before it turns it. And **DeBERTa** lets
+# The rule behind it:
+#
+# | positions | what happens | so $b_k$ is |
+# |---|---|---|
+# | absolute, learned | added to the words, before attention | dead |
+# | ALiBi, bias by distance | added to the logits, beside $q \cdot k$ | dead |
+# | rotary | key $j$, bias included, is turned by an angle that grows with $j$ | alive |
+# | partial rotary | only the first numbers of each head are turned | alive there, dead elsewhere |
+#
+# Two families fit none of these rows. **Qwen3** divides each key, bias included, by its own length before it turns it. And **DeBERTa** lets
 # each position's vector multiply the keys, so that $b_k$ meets a different factor at each distance. Both ways a constant becomes
 # something else, and $b_k$ lives.
 #
@@ -353,7 +358,7 @@ check.l07_live(my_prediction)
 # %% [markdown]
 # ## 5. A model without biases
 #
-# Many models of today are like Llama: no biases. Version 2 of the paper simply adds a $b_v$ of zero and trains it. We do the same, to a
+# Many models of today are like Llama: no biases. The second version of the paper (on arXiv) simply adds a $b_v$ of zero and trains it. We do the same, to a
 # Llama with 4 query heads and **2** key/value heads. (Fewer keys and values mean less to remember while generating.)
 
 # %%
@@ -409,7 +414,7 @@ check.l07_groups(for_every_head)
 # ### Which term? The score is silent
 #
 # As always in BEFT, first let all three terms move, then choose. The task is made up: do more than two of the first twelve words of
-# the vocabulary occur? Deltas and head are trained, in five lines.
+# the vocabulary occur? Deltas and head are trained, in a short loop.
 
 
 # %%
@@ -624,4 +629,4 @@ beft_lib.quiz("07")
 #   `load_model("HuggingFaceTB/SmolLM2-135M", task)` gives a Llama that has learned something, for sections 5 and 6.
 #
 # GPT-2 is by Radford and others (2019), GPT-NeoX by Black and others (arXiv 2204.06745), ALiBi by Press, Smith and Lewis (arXiv 2108.12409),
-# grouped heads by Ainslie and others (arXiv 2305.13245). Adding a $b_v$ of zero is from version 2 of BEFT (arXiv 2509.15974).
+# grouped heads by Ainslie and others (arXiv 2305.13245). Adding a $b_v$ of zero is from the second version of BEFT (arXiv 2509.15974, v2).
