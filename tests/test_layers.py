@@ -92,6 +92,7 @@ FLOORS: dict[str, tuple[int, str]] = {
     "widget_costs": (5, "the widget of one lesson"),
     "widget_inspector": (5, "the widget of one lesson"),
     "widget_prompts": (5, "the widgets of one lesson"),
+    "widget_trajectory": (5, "the widget of one lesson"),
     "checks": (5, "DESIGN"),
     "checks_l00": (5, "checks of one lesson"),
     "checks_l01": (5, "checks of one lesson"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -39,10 +40,14 @@ FLAGS = (
 SETTINGS = {"@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"}}  # every output is in the page
 TOKEN = "for-this-test-only"
 WIDGETS = {
-    "01": "vector_explorer", "02": "attention_explorer", "04": "blind_spots", "05": "cost_calculator",
-    "06": "prompt_playground", "07": "model_inspector",
+    "01": "vector_explorer", "02": "attention_explorer", "03": "trajectory_player", "04": "blind_spots",
+    "05": "cost_calculator", "06": "prompt_playground", "07": "model_inspector",
 }  # fmt: skip
 NEEDS = {"06": "tasks = "}  # how the cell begins that makes what a widget is given
+MADE = {  # or, where that cell trains for long, a short one in its place
+    "03": 'task = load_task("sst2", n_train=32)\n'
+    'result = probe(load_model("bert", task), task, max_steps=20, learning_rate=0.02, every=1, progress=False)'
+}
 
 
 def wait(what: str, answer: Callable[[], Any], seconds: float = 90) -> Any:
@@ -67,7 +72,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         code = [cell for cell in notebook.cells if cell.cell_type == "code"]
         (shown,) = [cell for cell in code if cell.source.startswith(f"{widget}(")]
         needed = [cell for cell in code if number in NEEDS and cell.source.startswith(NEEDS[number])]
-        notebook.cells = [*code[:2], *needed, shown]  # what comes between may train
+        made = [nbformat.v4.new_code_cell(MADE[number])] if number in MADE else []
+        notebook.cells = [*code[:2], *needed, *made, shown]  # what comes between may train
         nbformat.write(notebook, folder / f"lesson{number}.ipynb")
     notebook = authoring.build(authoring.sources()["01"], "student")
     asked = [cell for cell in notebook.cells if cell.source.startswith("beft_lib.quiz(")]
@@ -221,6 +227,37 @@ def test_the_attention_explorer_answers_the_keyboard(lab: str, browser: Any, tmp
     browser.find_element(By.CSS_SELECTOR, ".jupyter-button.widget-button").send_keys(Keys.ENTER)
     wait("the biases at zero", lambda: "b_q (0, 0), b_k (0, 0)" in told(browser), 10)
     keep_and_check(browser, tmp_path / "attention.png")
+
+
+def test_the_trajectory_player_answers_the_keyboard(lab: str, browser: Any, tmp_path: Path) -> None:
+    open_and_run(lab, browser, "03")
+    step, layer = handles(browser, 2)
+    wait("the picture", lambda: "Step 20 of 20, mean of" in told(browser))
+    assert labels(browser) == ["Step", "Layer"]
+    (chosen,) = re.findall(r"BEFT would now choose (\w+)", told(browser))
+    assert numbers(browser).count("yes") == 1
+    press(browser, step, Keys.HOME)
+    wait("the step to follow the key", lambda: "Step 0 of 20" in told(browser), 30)
+    assert "no choice yet" in told(browser) and "yes" not in numbers(browser)
+    press(browser, step, Keys.ARROW_RIGHT)
+    wait("the next step", lambda: "Step 1 of 20" in told(browser) and "loss 0." in told(browser), 30)
+    press(browser, layer, Keys.ARROW_RIGHT)
+    wait("the layer to follow the key", lambda: "Step 1 of 20, layer 0" in told(browser), 30)
+    (play,) = browser.find_elements(By.CSS_SELECTOR, ".widget-toggle-button")
+    assert play.text == "Play"
+    spoken = "return document.querySelector('.widget-html [aria-live]').getAttribute('aria-live')"
+    press(browser, play, Keys.SPACE)
+    wait("it to play, without a word", lambda: (play.text, browser.execute_script(spoken)) == ("Pause", "off"), 30)
+    press(browser, play, Keys.SPACE)
+    wait("it to pause", lambda: (play.text, browser.execute_script(spoken)) == ("Play", "polite"), 30)
+    assert "Step 20 of 20" not in told(browser)
+    press(browser, play, Keys.ENTER)
+    wait("it to play to the end", lambda: "Step 20 of 20, layer 0" in told(browser), 60)
+    wait("the button to be up again", lambda: (play.text, browser.execute_script(spoken)) == ("Play", "polite"), 30)
+    assert f"would now choose {chosen}" in told(browser)
+    keep_and_check(browser, tmp_path / "player.png")
+    assert_readable_at_200_percent(browser)
+    keep_and_check(browser, tmp_path / "player-200.png")
 
 
 def test_the_blind_spot_map_answers_the_keyboard(lab: str, browser: Any, tmp_path: Path) -> None:

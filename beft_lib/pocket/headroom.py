@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from ..biases import add_biases
 from ..experiments import held_out
 from ..files import write_text_whole
 from ..methods import ASKING, fine_tune
@@ -158,6 +159,7 @@ def speed(folder: Path) -> dict[str, float]:
         begun = time.perf_counter()
         model = load_model(str(folder), task)
         loading.append(time.perf_counter() - begun)
+    add_biases(model)  # of zero, where it has none
     run = fine_tune(model, task, "value", progress=False, epochs=TIMED_EPOCHS)
     return {
         "load, seconds": median(loading[1:]), "tune b_v on rte, seconds": run.seconds,

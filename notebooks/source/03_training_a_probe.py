@@ -49,6 +49,7 @@ import torch
 from beft_lib import checks as check
 from beft_lib import find_biases, fine_tune, load_model, load_task, load_tokenizer, magnitude_per_layer, plots, probe
 from beft_lib.display import show
+from beft_lib.widget_trajectory import trajectory_player
 
 # %% [markdown]
 # ## What there is to move
@@ -349,6 +350,21 @@ show(plots.trajectory(result, log=True))
 # Ten times the steps, ten times the score: that is a line which rises one decade per decade. Hold a ruler to the value
 # line. The gap between value and query is there from the first step. Late in the run it *narrows*: value meets the ceiling
 # while query still climbs. And the key appears far below the two: rounding noise, measured against a tiny vector.
+
+# %% [markdown]
+# A score mixes two things: how far a vector has *turned*, and how much its *length* has changed. The player shows both.
+# (With the keyboard: Tab to *Play* and press Space; on a slider use the arrow keys. Without widgets the picture shows
+# the last step.)
+#
+# **Predict:** does the tip of the value arrow move mostly *along* pre, or mostly *across* it?
+
+# %%
+trajectory_player(result)
+
+# %% [markdown]
+# Mostly across: among so many numbers, little of a move happens to point the way that pre does. Such a move, m times
+# as long as pre, scores m² / (1 + m²): the square at first, and then the ceiling. So the score of a term is mainly the
+# length of its move, measured in lengths of pre.
 
 # %% [markdown]
 # ## How short is long enough?
