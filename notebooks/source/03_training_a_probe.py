@@ -337,9 +337,8 @@ show(plots.trajectory(result))
 # score is about 1, and going on adds hardly anything. So a score near 1
 # says "has left", and not "how far". Query, still far from that ceiling, does bend up late.
 #
-# Why no square from the start? It would need moves straight *across*, at a steady pace. Small moves have a part
-# *along* the old vector, too, which counts in proportion. And one batch pulls this way, the next that way: with MiniLM
-# the distance after fifteen steps is about five times that after one.
+# Why no square from the start? One batch pulls this way, the next that way: with MiniLM the distance after fifteen steps
+# is about five times that after one.
 #
 # On logarithmic axes, equal factors are equal distances, and small scores show, too.
 
@@ -348,13 +347,12 @@ show(plots.trajectory(result, log=True))
 
 # %% [markdown]
 # Ten times the steps, ten times the score: that is a line which rises one decade per decade. Hold a ruler to the value
-# line. The gap between value and query is there from the first step. Late in the run it *narrows*: value meets the ceiling
-# while query still climbs. And the key appears far below the two: rounding noise, measured against a tiny vector.
+# line. Late in the run the gap to query *narrows*: value meets the ceiling. And the key appears far below the two:
+# rounding noise, measured against a tiny vector.
 
 # %% [markdown]
-# A score mixes two things: how far a vector has *turned*, and how much its *length* has changed. The player shows both.
-# (With the keyboard: Tab to *Play* and press Space; on a slider use the arrow keys. Without widgets the picture shows
-# the last step.)
+# A score mixes how far a vector has *turned* with how much its *length* has changed. The player shows both.
+# (Keyboard: Tab to *Play* and press Space; arrow keys on a slider. Without widgets the picture shows the last step.)
 #
 # **Predict:** does the tip of the value arrow move mostly *along* pre, or mostly *across* it?
 
@@ -363,8 +361,7 @@ trajectory_player(result)
 
 # %% [markdown]
 # Mostly across: among so many numbers, little of a move happens to point the way that pre does. Such a move, m times
-# as long as pre, scores m² / (1 + m²): the square at first, and then the ceiling. So the score of a term is mainly the
-# length of its move, measured in lengths of pre.
+# as long as pre, scores m² / (1 + m²): mainly the length of the move, measured in lengths of pre.
 
 # %% [markdown]
 # ## How short is long enough?
@@ -587,12 +584,10 @@ show(plots.losses({result.best: chosen, "head": head}))
 show(plots.runs([chosen, head], chance=0.5))
 
 # %% [markdown]
-# Both runs had the same first head and the same batches, so their losses begin together, and what parts the lines
-# later is the doing of the bias. The second picture shows how much of that carries over to sentences the model has
-# never seen.
+# Both runs had the same first head and the same batches, so what parts the lines later is the doing of the bias. The
+# second picture is about sentences the model has never seen.
 #
-# How much of the difference is luck? With n sentences and an accuracy p, the **standard error** of p, which is how
-# far it would typically be off with other sentences of the same kind, is
+# How much of the difference is luck? With n sentences and an accuracy p, the **standard error** of p is
 #
 # $$\text{se}(p) = \sqrt{\frac{p\,(1-p)}{n}}.$$
 
@@ -607,8 +602,8 @@ for run in (chosen, head):
 # points between two such numbers is a hint, not a finding. And this is *one* seed. Lesson 05 runs several, and puts
 # an interval on every row.
 #
-# Lesson 00 made the same comparison with two steps more, all else being equal. With MiniLM it found 0.629 and 0.609, two
-# points apart; here the gap is more than five. Two steps of training: that is how far luck goes.
+# Lesson 00 made the same comparison with two steps more. With MiniLM it found 0.629 and 0.609, two points apart; here the
+# gap is more than five. That is how far luck goes.
 
 # %% [markdown]
 # ## Quick questions

@@ -91,7 +91,6 @@ for name, table in tables.items():
 # %% [markdown]
 # Look at the bottom row of each map, then at that factor. On MiniLM, importance and Fisher are both sure, and magnitude has nearly a
 # tie: under Adam, all numbers that are pulled at all move by about the same amount, as lesson 03 found. So magnitude mostly counts steps.
-# Look at the layers, too: rulers that agree on the term can disagree on *where* in the model it matters.
 
 # %% tags=["nbval-check-output"]
 for name in ("magnitude", "Fisher"):
@@ -103,10 +102,9 @@ means = tables["importance"].loc["mean"]
 print(f"importance: key scores {means['key'] / means.max():.3f} of the first")
 
 # %% [markdown]
-# The key bias of a BERT can do nothing, since softmax cancels it (lesson 02). Nothing pulls on it but rounding, so it hardly moves. A ruler
-# that puts it high is fooled: a dead bias is a good test of a ruler. Magnitude and Fisher pass. Importance passes on MiniLM, and there is a
-# way for it to fail: it compares a move with the vector's own length. Where the key bias is all but zero, as in a model whose
-# pretraining had no use for it either, the tiniest move is a large one. Keep that in mind for section 4.
+# The key bias of a BERT can do nothing, since softmax cancels it (lesson 02). A ruler that puts it high is fooled: a dead bias is a good test of a
+# ruler. Magnitude and Fisher pass. Importance passes on MiniLM, and can fail: it compares a move with the vector's own length, and where that is all
+# but zero, the tiniest move is a large one. Keep that in mind for section 4.
 
 # %% [markdown]
 # ## 2. What each of them cannot see
@@ -139,8 +137,7 @@ show(toy, "Three terms, three rulers")
 print("first by each ruler:", toy.idxmax().to_dict())
 
 # %% [markdown]
-# No ruler has made a mistake. *a* has changed most compared with what it was, *b* has changed most, *c* matters most to single examples.
-# They answer three questions. Whether one of them is *our* question ("which term, tuned alone, does best?") no formula can say.
+# No ruler has made a mistake. They answer three questions. Whether one of them is *our* question ("which term, tuned alone, does best?") no formula can say.
 
 # %% [markdown]
 # ### The sets that a ruler cannot tell apart
@@ -221,8 +218,8 @@ print("factors:", (units[10] / units[1]).round(6).tolist())
 
 # %% [markdown]
 # Is that far-fetched? Compare query and value in one model: a number in $b_v$ goes straight to the output, one in $b_q$ is multiplied with keys,
-# divided by $\sqrt d$ and squeezed by a softmax. They *are* in different units, and magnitude and Fisher compare them as if they were not.
-# Importance pays for being free of units with the length before: short vectors score high (lesson 03's shuffled labels).
+# divided by $\sqrt d$ and squeezed by a softmax. They *are* in different units. Importance has none, and pays for it with the length before: short
+# vectors score high (lesson 03's shuffled labels).
 #
 # | ruler | looks at | cannot see |
 # |---|---|---|
@@ -287,7 +284,7 @@ print("the same as one example at a time:", torch.allclose(gradients, torch.stac
 # ### Exercise 2: from gradients to Fisher
 #
 # You get the gradients at a layer's output, shape (B, T, d), of the sum of all log-likelihoods. Return the layer's Fisher information: one
-# number, the mean over examples and elements. What has to come first, the sum over tokens or the square?
+# number, the mean over examples and elements. What comes first, the sum over tokens or the square?
 
 
 # %% tags=["stub", "nbval-check-output"]
@@ -329,8 +326,7 @@ print("by hand, the same as one by one:", torch.allclose(by_hand, torch.stack(on
 print("by hand, the same as the library:", torch.allclose(by_hand, library["value"][:, 0], rtol=1e-6, atol=1e-12))
 
 # %% [markdown]
-# One by one, a sentence has no padding. So the agreement shows, besides, that padding does no harm: nothing real attends to it, and its
-# gradient is zero.
+# One by one, a sentence has no padding; so padding does no harm either.
 #
 # ### Whose labels?
 #
@@ -391,7 +387,7 @@ print("drawn labels are right on average, to a fifth:", bool((apart["drawn from 
 
 # %% [markdown]
 # At a new head it makes no difference which of the two you take. Later it does: where a model is right and sure, its own data hardly pull,
-# and where it is sure and wrong, they pull very hard. Drawing labels is the honest way when there are too many classes to sum over.
+# and where it is sure and wrong, they pull very hard.
 
 # %% [markdown]
 # ### Clipped, averaged, squared
@@ -406,12 +402,11 @@ print("drawn labels are right on average, to a fifth:", bool((apart["drawn from 
 # **Predict:** if the pulls were independent of each other, how much smaller than the per-example Fisher would $C$ be, for $B = 16$?
 
 # %% [markdown]
-# A sixteenth: squares of independent numbers add up, and the mean divides twice. Pulls that share a direction give more; clipping, where it acts,
-# takes off more.
+# A sixteenth: squares of independent numbers add up, and the mean divides twice. Pulls that share a direction give more, opposite ones and clipping
+# less.
 #
-# And there is a second question, *where* to stand. At the pretrained weights with a new head, every gradient passes through a random head first.
-# One can train the head alone before measuring ("warm"), or measure after the probe, as in section 1. We try all of it on the same sentences. (About
-# half a minute.)
+# And *where* does one stand? At the pretrained weights with a new, random head; with a head that was trained alone before ("warm"); or after
+# the probe, as in section 1. We try all of it on the same sentences. (About half a minute.)
 #
 # **Predict:** by what factor will the column *value* change from row to row? And *value / query*? Will the choice change?
 
@@ -436,16 +431,15 @@ print("new head, empirical and true within a fifth:", bool(abs(kinds["value, ove
 
 # %% [markdown]
 # Read the last column first. The clipped batch mean is another quantity, and much smaller; *where* one stands matters less on this run, and whose
-# labels hardly at all, because after sixty steps the model is sure of nothing yet. Two Fishers of two papers should not be compared by size. Then
-# read *value / query* and *chooses*: a ranking of three terms asks for little, and can survive all of that. If you need the ranking, a cheap way may do;
-# if you need the number, say which one it is.
+# labels hardly at all, because after sixty steps the model is sure of nothing yet. Then read *value / query* and *chooses*: a ranking of three
+# asks for little, and can survive all of that. If you need the number, say which one it is.
 
 # %% [markdown]
 # ## 4. Which ruler picks the term that does best?
 #
 # Everything so far was about the rulers. Now the question they are for. Somebody has to do the slow thing once: tune each term **alone**, on many tasks and
 # seeds, each at a learning rate of its own (chosen on a held-out quarter of the training examples), and look at who did best. This was done beforehand,
-# in hundreds of trainings, and the rulers were read off the same runs. Most of them are of the two **pocket** encoders, small models trained for this course
+# in hundreds of trainings, and the rulers were read off the same runs: of the two **pocket** encoders, small models trained for this course
 # on a language of our own (see the appendix), because only these are quick enough.
 #
 # **Predict:** how often will each ruler name the best term? Three terms, so a blind draw gets about a third. How often would somebody be right who says
@@ -474,8 +468,8 @@ if measurements:
 # the loss gets if that move is taken out. Both are read after the same probe as importance, and lesson 07 says where they come from.
 #
 # Now look at **picks** again, at the k. In encoders like these the key bias can do *nothing*: softmax cancels it (lesson 02). A ruler that names it all
-# the same has been fooled in the way of section 1: the move is tiny, as magnitude says, but so is the vector that it is compared with, and over a long
-# training rounding noise carries it far. *output change* cannot make this mistake, because it looks at what the move does.
+# the same has been fooled in the way of section 1, by rounding noise in a long training. *output change* cannot make this mistake, because it looks at
+# what the move does.
 #
 # **Predict:** three lines of the table are enough for an answer: *importance*, *at random*, and the best *always*. What is the answer, in one sentence?
 
@@ -484,16 +478,16 @@ if measurements:
     print("\n".join(plain(measurements)))
 
 # %% [markdown]
-# That is the lesson's result, and it is not what the method's paper leads one to expect. It does not make the rulers useless: where query and value are nearly
-# tied, there is little to find, and a ruler that finds nothing has lost little. (How near they are, the last table below shows.) It does mean that a ruler's
-# choice is a *suggestion*. What it is worth on your task, only tuning tells, and lesson 08 makes a habit of it. Here is all that the files say:
+# That is the lesson's result, and not what the paper leads one to expect. The rulers are not useless: where query and value are nearly
+# tied (see the last table below), there is little to find. But a ruler's choice is a *suggestion*. What it is worth on your task, only tuning tells.
+# Here is all that the files say:
 
 # %%
 if measurements:
     print("\n".join(told(measurements)))
 
 # %% [markdown]
-# Those sentences are computed from the results files, so they say what was measured, also where it does not suit us. Three cautions when you read them.
+# Three cautions when you read them.
 #
 # - A ruler that always names the same term has not *looked* at your task, however often it is right. Compare its line with "always" that term.
 # - Where no term beats head only, there is nothing to pick, and every ruler's hit is luck.
@@ -507,9 +501,9 @@ if measurements:
     show(score_against_performance(points(measurements)))
 
 # %% [markdown]
-# They would rise from left to right, all along one line. Look for it, and look at the intervals before you believe it. Marks that stand in a column say that the
-# ruler's score is the same whatever the gain. For importance there is a reason: after a whole training all three scores are near 1 (lesson 03: it
-# saturates), the dead key's included, and a share of three equal numbers is a third.
+# They would rise from left to right, along one line. Marks in a column say that the score is the same whatever the gain. For importance there is a
+# reason: after a whole training all three scores are near 1 (lesson 03: it saturates), the dead key's included, and a share of three
+# equal numbers is a third.
 #
 # Then the losses, task by task. Rulers that give away the same everywhere share a column.
 
@@ -528,12 +522,11 @@ if measurements:
     print(f"p below 0.05 in {(found['p'] < 0.05).sum()} of {len(found)} rows; by luck alone {0.05 * len(found):.1f} would be")
 
 # %% [markdown]
-# Compare *all_biases* with the three columns before it, too. If all of them together do better, why choose at all? For the size of the file and the state of the
-# optimizer. The score is no reason. Lesson 05 asks what the single term is worth beside that.
+# Compare *all_biases* with the three columns before it, too. Where all together do better, the reason to choose is the size of the file, and
+# not the score. Lesson 05 goes on from there.
 #
-# One kind of model is missing. Many have no biases at all. One can add some of zero and train those (lesson 07), but from zero every move is a change by the
-# whole, so importance is 1 for every term and says nothing. The other rulers still work, and the key is alive, because such models turn queries and keys
-# with the position. **Predict:** will the rulers do better here?
+# Many models have no biases. One can add some of zero and train those (lesson 07), but from zero importance is 1 for any move, and says
+# nothing. The other rulers still work, and the key is alive: such models turn queries and keys with the position. **Predict:** will the rulers do better?
 
 # %%
 bare = shipped("rulers*.json", with_biases=False)
