@@ -333,9 +333,8 @@ show(plots.trajectory(result))
 
 # %% [markdown]
 # Value first climbs about in proportion to the steps. Then it **saturates**: it flattens below 1. A vector that has
-# moved by several times its own length, in some new direction, stands at nearly a right angle to what it was: its
-# score is about 1, and going on adds hardly anything. So a score near 1
-# says "has left", and not "how far". Query, still far from that ceiling, does bend up late.
+# moved by several times its own length, in some new direction, stands at nearly a right angle to what it was. So a
+# score near 1 says "has left", and not "how far". Query, still far from that ceiling, does bend up late.
 #
 # Why no square from the start? One batch pulls this way, the next that way: with MiniLM the distance after fifteen steps
 # is about five times that after one.
