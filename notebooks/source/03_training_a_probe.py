@@ -467,7 +467,7 @@ rows = {"real labels": short.results[0], "shuffled labels": control}
 show(pd.DataFrame({name: dict(seen.ranking()) for name, seen in rows.items()}).T, "Importance after 10 steps")
 
 # %% [markdown]
-# A clear score is no proof that something was learned. With nonsense for labels, the short probe makes the same
+# A clear score does not prove learning. With nonsense for labels, the short probe makes the same
 # choice, with scores of the same size. So it tells you something about the *pretrained model* (which term is easily
 # turned), and not yet about your *task*. Whether that is a good reason to choose, only tuning can show.
 
