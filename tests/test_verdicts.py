@@ -163,3 +163,11 @@ def test_a_map_s_rows_and_columns_are_in_the_fixed_order_and_each_ruler_has_its_
     assert [tick.get_text() for tick in left.get_yticklabels()] == [*(f"layer {i}" for i in range(3)), "mean"]
     assert [t.get_text() for t in left.texts] == [t.get_text() for t in right.texts]
     assert descriptions(axes)[0].table[("b", "value")].iloc[0] == pytest.approx(3e-9)
+
+
+def test_what_lesson_04_says_of_the_files_that_ship_is_so():
+    """Prose of lesson 04: no ruler beats "always value" on the encoders; magnitude does on the bias-free model."""
+    have, bare = (agreement(shipped(with_biases=kind)).set_index("ruler")["right"] for kind in (True, False))
+    blind = [f"always {term}" for term in TERMS]
+    assert have["always value"] == have[blind].max() >= have[list(RULERS)].max()
+    assert bare["magnitude"] > bare[blind].max() and bare["magnitude"] == bare.max()

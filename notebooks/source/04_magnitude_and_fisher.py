@@ -54,7 +54,7 @@ from beft_lib.widget_blindspots import blind_spots
 # $$ \text{importance} = 1 - \frac{\langle \text{pre}, \text{post}\rangle}{\max(\lVert\text{pre}\rVert^2, \lVert\text{post}\rVert^2)}, \qquad
 #    \text{magnitude} = \frac1d \sum_i \lvert \text{post}_i - \text{pre}_i \rvert. $$
 #
-# The third is older than both. It asks not how far a number *went*, but how hard the examples *pull* on it. The model gives the right
+# The third asks not how far a number *went*, but how hard the examples *pull* on it. The model gives the right
 # label $y_n$ of example $n$ some probability $p$. How fast does its logarithm change when the number $b_i$ does? That is a gradient.
 # Square it, and average over the $N$ examples and the d numbers:
 #
@@ -535,11 +535,13 @@ if bare:
     print(performance(bare).set_index("task")[["head", "query", "key", "value", "all_biases"]].round(3))
 
 # %% [markdown]
+# Here one ruler, magnitude, does beat the rules that look at nothing. All terms start at zero, so there is no old length to be misled by, and
+# how far a term went is all there is to see. It is one model of one family; take it as a reason to try.
+#
 # ### Exercise 4: choose, and defend it
 #
 # You will tune one term on a task of your own, and may use one ruler (or one of the rules that do not look). Which? Write two or three sentences: what speaks
-# for it, with a number from this lesson; what it cannot see; what else you considered. There is no single right answer; the check only looks at whether
-# it is a defence.
+# for it, with a number from this lesson; what it cannot see; what else you considered. The check only looks at whether it is a defence.
 
 # %% tags=["stub", "nbval-check-output"]
 my_ruler = ...  # a name from the table above, such as "magnitude" or "always value"
@@ -571,8 +573,8 @@ beft_lib.quiz("04")
 # - Each is blind to something: importance to size, magnitude to place and direction, Fisher to the move. Magnitude and Fisher depend on the unit.
 # - A bias's per-example gradient is a sum over tokens of the gradient at its layer's output. One backward pass gives all of them.
 # - Empirical, true and clipped-batch Fisher are three quantities. Always say which one it is, and where it was measured.
-# - A ruler is worth what it adds to a rule that looks at nothing. Show both, with the performance they led to. In what was measured here no ruler
-#   named the best term clearly more often than "always value", and the whole probe's importance fell for the dead key.
+# - A ruler is worth what it adds to a rule that looks at nothing. On the encoders measured here no ruler was right more often than "always value",
+#   and the whole probe's importance fell for the dead key. On the one bias-free model magnitude was.
 
 # %% [markdown]
 # ## Where next
