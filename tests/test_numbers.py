@@ -124,7 +124,7 @@ ROWS: list[tuple[str, str, Basis]] = [
     ("03", "can be told from the head alone",
      lambda: all(abs(rte(term) - rte("head")) < 2 * error(0.5, 277) for term in ("query", "key", "value"))),
     ("03", "*key* has the head's accuracy to the last digit", lambda: rte("key") == rte("head")),
-    ("04", "(0.5, 0)", GIVEN), ("04", "(1.5, 0.5)", GIVEN), ("04", "$p = 0.9$", GIVEN),
+    ("04", "below 0.05", GIVEN), ("04", "(0.5, 0)", GIVEN), ("04", "(1.5, 0.5)", GIVEN), ("04", "$p = 0.9$", GIVEN),
     ("04", "about 0.29", lambda: most("magnitude", 2, 0, "importance", -1)[2]),
     ("04", "(0.71, 0.71)", lambda: most("magnitude", 2, 0, "importance", -1)[:2]),
     ("04", "(1.7, 0.7)", lambda: most("importance", 0.5, 0, "magnitude")[:2]),
