@@ -106,7 +106,8 @@ def told(rows: Iterable[Mapping[str, Any]]) -> str:
     runs: Any = _runs(rows)
     theirs: Any = paper()
     seeds = runs.groupby(["task", "method"])["seed"].nunique()
-    lines = [f"{len(runs)} runs of {', '.join(sorted(set(runs['model'])))}, {seeds.min()} to {seeds.max()} seeds each"]
+    each = f"{seeds.min()}" if seeds.min() == seeds.max() else f"{seeds.min()} to {seeds.max()}"
+    lines = [f"{len(runs)} runs of {', '.join(sorted(set(runs['model'])))}, seeds of each: {each}"]
     for one, other in PAIRS:
         ahead = _ahead(runs, one, other)
         signs = {t: int(sign * np.sign(theirs.loc[one, t] - theirs.loc[other, t])) for t, sign in ahead.items()}
