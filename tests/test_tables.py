@@ -176,3 +176,15 @@ def test_rows_that_ship_are_read_and_missing_files_are_no_rows(tmp_path: Path, m
     assert len(compare(rows)) >= 8
     monkeypatch.setattr(runtime, "data_folder", lambda: tmp_path)
     assert shipped() == []
+
+
+def test_what_lesson_05_says_of_the_table_that_ships_is_so() -> None:
+    """Prose of lesson 05, under the course's own table."""
+    table = compare([row for row in shipped() if row["model"] == "pocket-bert"], versus="value")
+    by_task = {task: of.set_index("method") for task, of in table.groupby("task")}
+    cola, rte, stsb = (by_task[task] for task in ("cola", "rte", "stsb"))
+    terms = max(cola.loc[term, "score"] for term in ("query", "key", "value"))
+    assert terms < cola.loc["all_biases", "score"] < cola.loc["lora", "score"] < cola.loc["full", "score"]
+    assert abs(rte.loc["full", "score"] - 0.5) < 0.02 and rte.loc["full", "score"] < rte.loc["head", "score"]
+    assert abs(cola.loc["random_uniform", "- value"]) < cola.loc["random_uniform", "± of it"]
+    assert stsb.loc["random_uniform", "- value"] + stsb.loc["random_uniform", "± of it"] < 0
