@@ -437,7 +437,7 @@ print("new head, empirical and true within a fifth:", bool(abs(kinds["value, ove
 # %% [markdown]
 # ## 4. Which ruler picks the term that does best?
 #
-# Everything so far was about the rulers. Now the question they are for. Somebody has to do the slow thing once: tune each term **alone**, on many tasks and
+# Somebody has to do the slow thing once: tune each term **alone**, on many tasks and
 # seeds, each at a learning rate of its own (chosen on a held-out quarter of the training examples), and look at who did best. This was done beforehand,
 # in hundreds of trainings, and the rulers were read off the same runs: of the two **pocket** encoders, small models trained for this course
 # on a language of our own (see the appendix), because only these are quick enough.
@@ -536,7 +536,7 @@ if bare:
 
 # %% [markdown]
 # Here one ruler, magnitude, does beat the rules that look at nothing. All terms start at zero, so there is no old length to be misled by, and
-# how far a term went is all there is to see. It is one model of one family; take it as a reason to try.
+# how far a term went is all there is to see. It is one model.
 #
 # ### Exercise 4: choose, and defend it
 #
@@ -581,7 +581,6 @@ beft_lib.quiz("04")
 #
 # - **05 · BEFT on BERT**: the chosen term against all biases and full fine-tuning, with intervals.
 # - **07 · Any Transformer**: models whose key bias is alive, and models without any.
-# - To try now: `load_task("cola")` in section 1. Does any ruler change its mind?
 #
 # Fisher information as a ruler of parameters, and the difference between empirical and true: Kunstner, Balles and Hennig, arXiv 1905.12558. The three rulers
 # side by side: Huang, Balashankar and Aminifar, *BEFT*, arXiv 2509.15974. Magnitude: BitFit, arXiv 2106.10199.
