@@ -487,7 +487,7 @@ if measurements:
     print("\n".join(told(measurements)))
 
 # %% [markdown]
-# Three cautions when you read them.
+# Three cautions:
 #
 # - A ruler that always names the same term has not *looked* at your task, however often it is right. Compare its line with "always" that term.
 # - Where no term beats head only, there is nothing to pick, and every ruler's hit is luck.
