@@ -199,7 +199,9 @@ print("it ends within a tenth of it:", validation[-1] < 1.1 * found.per_token)
 # It is not even. What comes first is how often each word occurs, and which word follows which. What comes late, if it comes, is looking
 # things up, and with that the facts. And there is a kink: the first part of pretraining reads recaps only, which teach that one skill.
 # While it lasts, the validation texts, which are of all kinds, surprise the model more than they would surprise one that knows
-# nothing. Where the other kinds begin, the training loss jumps up and the validation loss falls.
+# nothing. Where the other kinds begin, the training loss jumps up and the validation loss falls. The second kink is the beginning of
+# the second round: short questions, claims that are checked, sums that are worked out. None of these stand in the validation texts,
+# whose loss rises a little and comes back.
 
 # %% [markdown]
 # ## 4. Where the model pays
