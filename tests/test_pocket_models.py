@@ -122,7 +122,8 @@ def test_the_next_sentence_weighs_little_beside_the_hidden_words(tmp_path):
     tokenizer = make_tokenizer("bert")
     model, recipe = make_model("bert", tokenizer), RECIPES["pocket-bert"]
     rows = make_rows("bert", "loss", 32)
-    trainer = pretrain.PocketTrainer(model=model, args=pretrain._arguments(recipe, 32, tmp_path), eval_dataset=rows)
+    arguments = pretrain._arguments(recipe, recipe.rounds[0], tmp_path)
+    trainer = pretrain.PocketTrainer(model=model, args=arguments, eval_dataset=rows)
     batch = pretrain._collator(recipe.rounds[0], tokenizer, seed=0)(rows.rows)
     whole, mine = model(**batch).loss, trainer.compute_loss(model, batch)
     following = model(**batch).seq_relationship_logits

@@ -344,7 +344,7 @@ def test_overlap_finds_examples_where_they_stand_and_nowhere_else(monkeypatch):
     few, more = (share_of(text for text, _ in texts("train/0", n)) for n in (400, 4000))
     assert set(few) == set(tasks.TASKS) and few["sst2"] <= 0.1 and few["squad"] == 0
     assert more["cola"] > few["cola"]
-    small = replace(RECIPES["pocket-opt"], first=(), texts=400)
+    small = replace(RECIPES["pocket-opt"], first=(), texts=400, later=(), last=())
     monkeypatch.setitem(RECIPES, "pocket-opt", small)
     assert overlap("pocket-opt") == few
     monkeypatch.setitem(RECIPES, "pocket-opt", replace(small, later=((("grammar", 3000),),)))
