@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from transformers import (
@@ -29,7 +31,7 @@ from beft_lib.pocket.targets import read_figures, targets
 from beft_lib.pocket.texts import KINDS, texts, write_text
 from beft_lib.pocket.tokenizer import STYLES, encode, make_tokenizer, vocabulary
 from beft_lib.pocket.untrained import make_model
-from beft_lib.pocket.words import ROOMS
+from beft_lib.pocket.words import NAMES, ROOMS
 from beft_lib.tasks import load_task
 
 MODELS = Path(__file__).parent.parent / "data" / "models"
@@ -352,6 +354,39 @@ def test_a_shipped_model_was_made_by_the_recipe_of_its_name(folder):
     recipe = json.loads(json.dumps(asdict(RECIPES[folder.name])))
     assert {name: recipe[name] for name in told} == told and {"texts", "first", "batch"} <= set(told)
     assert all(name in told or not recipe[name] for name in ("later", "last"))
+
+
+def told_by(folder, kind, answer, n=60):
+    """(what stands before, right answer, the likelier of the answers) at each place of fresh texts where ``answer``
+    matches: its first group is the question, its second the right answer.
+    """
+    model, ids = AutoModelForCausalLM.from_pretrained(folder).eval(), vocabulary("opt")
+    found = []
+    for seed in range(n):
+        text = write_text(Chooser(f"card/{seed}"), kind)
+        for place in re.finditer(answer, text):
+            before = encode(text[: place.start(2) - 1], ids)
+            logits = model(torch.tensor([[ids["</s>"], *before]])).logits[0, -1]
+            found.append((text[: place.start(1)], place[1], place[2], logits))
+    return found, ids
+
+
+@torch.no_grad()
+def test_what_the_data_card_says_of_pocket_opt_is_so(pocket_models):
+    folder = pocket_models / "pocket-opt"
+    right = {}
+    forms = {"claims": r"(that is) (true|false) \.", "asked_claims": r"(yes or no \? \n) (yes|no)"}
+    for kind, form in forms.items():
+        found, ids = told_by(folder, kind, form)
+        pair = ("true", "false") if kind == "claims" else ("yes", "no")
+        right[kind] = np.mean([max(pair, key=lambda word: z[ids[word]].item()) == truth for *_, truth, z in found])
+    assert right["claims"] > 0.95 and 0.35 < right["asked_claims"] < 0.65
+    found, ids = told_by(folder, "asked", r"((?:where|what|who)[^?]* \?) (\w+)")
+    first = [one for one in found if "?" not in one[0]]  # no answer before it to tell by what is left
+    values = [z.argmax() == ids[truth] for _, asked, truth, z in first if not asked.startswith("who")]
+    people = [z.argmax() == ids[truth] for said, asked, truth, z in first
+              if asked.startswith("who") and len(set(said.split(" ")) & set(NAMES)) > 1]  # fmt: skip
+    assert np.mean(values) > 0.95 and 0.2 < np.mean(people) < 0.7
 
 
 @pytest.mark.parametrize("name", ["pocket-bert", "pocket-roberta"])

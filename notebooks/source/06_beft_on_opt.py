@@ -255,7 +255,8 @@ show(plots_asking.shots(scores, counts, n=56, chance=chance))
 # %% [markdown]
 # ### See a prompt, change it
 #
-# Run the cell below. (With the keyboard: Tab to a control; the space bar opens a list, the arrow keys choose, Enter takes. Without widgets you see the starting position as a picture.)
+# Run the cell below. (With the keyboard: Tab to a control; the space bar opens a list, the arrow keys choose, Enter takes. Without widgets
+# you see the starting position as a picture.)
 
 # %%
 prompt_playground(model, tasks, task="cb", example=1, shots=1)

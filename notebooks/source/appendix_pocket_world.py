@@ -279,8 +279,19 @@ print("sst2 without any tuning above 80 percent:", scores["sst2"]["zero-shot"] >
 
 # %% [markdown]
 # Verdicts stand in the running text, so their words are in the right place before anybody trains on *sst2*. What such a model needs
-# is not the skill but the question; this is why tuning a few thousand biases can be enough. Where a number in the table is near
-# 50, the model has nothing that a question could bring out, and a bias has to work with what there is.
+# is not the skill but the question; this is why tuning a few thousand biases can be enough.
+#
+# And a number near 50? It can mean two things: the model lacks the skill, or this question does not bring it out. We put the claim in
+# the short form that also stands in the running text. **Predict:** which of the two is it on *rte*?
+
+# %%
+told = "Kate is in the garden. Omar is in the hall."
+for claim in ("Kate is in the garden.", "Kate is in the hall.", "Omar is in the garden.", "Omar is in the hall."):
+    print(f"{claim} That is … {complete(model, [f'{told} {claim} That is'], max_new=1)[0]}")
+
+# %% [markdown]
+# It has the skill. In the long prompt the answer stands ten tokens after the claim, and there the model does not find it, although it has read
+# many texts of that very form. So a score without tuning is a lower bound of what a model knows.
 
 # %% [markdown]
 # ### A word looked up
