@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import tiny
 from datasets import Dataset
 
-from beft_lib import runtime
+from beft_lib import PROMPTS, load_task, runtime
+from beft_lib.task_table import TASKS
 
 PHRASES = ["the film was good .", "she saw the red house .", "he lost a small dog , they found it .", "it was dull ."]
 
@@ -37,3 +39,24 @@ def fill(cache: Path, *tasks: str) -> None:
             names = ("sentence", "label", "idx") if task in SINGLE else ("sentence1", "sentence2", "label", "idx")
             columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
             Dataset.from_dict(columns).to_parquet(str(snapshot / task / f"{split}-00000-of-00001.parquet"))
+
+
+def fill_prompted(cache: Path, decoder: str) -> None:
+    """What it asks for a lesson on OPT: pocket-opt under a large one's id, the pocket tasks in the hub's columns.
+
+    The encoder is there too, since a profile is not picked without it.
+    """
+    encoder = runtime.MODELS[runtime.PROFILES["colab"].encoder]
+    tiny.save(keep(cache, "models", encoder.hub), encoder.family)
+    shutil.copytree(runtime.locate_model("pocket-opt").path, keep(cache, "models", decoder))
+    for name in PROMPTS:
+        row, task = TASKS[name], load_task(name, "pocket", n_train=300, n_validation=100)
+        at = cache / f"datasets--{row.hub.replace('/', '--')}" / "snapshots" / "abc"
+        (at if at.exists() else keep(cache, "datasets", row.hub)).joinpath(row.subset).mkdir(parents=True)
+        for split, examples in (("train", task.train), (row.validation, task.validation)):
+            nested = examples
+            if row.answers:  # "answers.text" on the hub is a column "answers" that holds "text"
+                outer, inner = row.answers.split(".")
+                column = [{inner: found} for found in examples["label"]]
+                nested = examples.remove_columns("label").add_column(outer, column)
+            nested.to_parquet(str(at / row.subset / f"{split}-00000-of-00001.parquet"))

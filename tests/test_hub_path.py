@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from stand_ins import fill
+from stand_ins import fill, fill_prompted
 
 from beft_lib import authoring, lesson, load_adapter, load_model, load_task, save_adapter
 from beft_lib.errors import DataError
@@ -46,11 +46,11 @@ def test_with_no_cache_and_no_hub_it_is_one_line_and_the_next_best_profile(offli
     assert load_task("rte").source.startswith(choice.profile.data)
 
 
-def execute(folder: Path, version: str, cells: int | None = None) -> str:
-    """Lesson 05, run in ``folder`` as a learner runs it; everything it said."""
+def execute(folder: Path, version: str, cells: int | None = None, number: str = "05") -> str:
+    """The lesson, run in ``folder`` as a learner runs it; everything it said."""
     nbclient = pytest.importorskip("nbclient")
-    notebook = authoring.build(authoring.sources()["05"], version)
-    code = [number for number, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
+    notebook = authoring.build(authoring.sources()[number], version)
+    code = [place for place, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
     notebook.cells = notebook.cells[: None if cells is None else code[cells]]
     resources = {"metadata": {"path": str(folder)}}
     client = nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3", resources=resources)
@@ -68,6 +68,15 @@ def test_lesson_05_runs_unchanged_on_the_hub_s_models(version: str, offline: Pat
     for claim in ("PEFT gives the same logits", "there and back, the same logits", "stock keys"):
         assert f"{claim}: True" in told
     assert told.count("Right.") == 4 and ": False" not in told.replace("key bias has hardly moved: False", "")
+
+
+def test_lesson_06_runs_unchanged_on_the_hub_s_opt(offline: Path) -> None:
+    fill_prompted(offline / "hf", "facebook/opt-1.3b")
+    told = execute(offline, authoring.VERSIONS[-1], number="06")
+    assert "Lesson 06, profile colab" in told
+    for claim in ("the library's are the same", "key answers exactly like zero-shot", "value's loss fell"):
+        assert f"{claim}: True" in told
+    assert told.count("Right.") == 4 and ": False" not in told
 
 
 def test_lesson_05_begins_on_the_next_best_profile(offline: Path) -> None:
