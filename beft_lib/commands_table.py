@@ -36,7 +36,7 @@ def run_table(args: argparse.Namespace) -> int:
     changes: dict[str, Any] = {} if args.epochs is None else {"epochs": args.epochs}
     recipe = (args.rates, args.methods, args.full_rates, args.n_train, args.models)
     grids = tables.grids(args.parts, args.seeds, args.data, *recipe, **changes)
-    known = tables.elsewhere()
+    known = tables.shipped(tables.ELSEWHERE)
     for row in (row for grid in grids for row in run_grid(grid, path, shard=shard, known=known)):
         where = f"{row['model']} on {row['task']} ({row['n_train']}), {row['method']}, seed {row['seed']}"
         print(f"{where}: {row['metric']} {row['score']:.3f} in {row['seconds']:.0f} s", flush=True)

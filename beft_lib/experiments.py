@@ -246,6 +246,12 @@ def read_shards(path: str | Path) -> list[dict[str, Any]]:
     return list({_key(row): row for file in files_of(path) for row in read_rows(file)}.values())
 
 
+def shipped_rows(*names: str) -> list[dict[str, Any]]:
+    """The rows of the course's results files of these names, which may hold a ``*``; [] where nothing is measured."""
+    folder = runtime.data_folder() / "results"
+    return [row for name in names for path in sorted(folder.glob(name)) for row in read_rows(path)]
+
+
 def table(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """Rows as a tidy table, one run a line."""
     import pandas as pd

@@ -15,7 +15,7 @@ import numpy as np
 from . import runtime
 from .comparing import paired
 from .errors import DataError, UnknownName
-from .experiments import MISSING, Grid, read_rows
+from .experiments import MISSING, Grid, shipped_rows
 from .metrics import interval
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Row = Mapping[str, Any]
 FILE = "bert_table.json"  # in data/results
+ELSEWHERE = "rulers*.json"  # what was run for these is not run again for the table
 COMMAND = "python -m beft_lib table"
 NOT_YET = f"This part of the course's own table is not measured yet: `{COMMAND}` makes it."
 METHODS = (
@@ -87,16 +88,9 @@ def grids(
                     )  # fmt: skip
 
 
-def elsewhere() -> list[dict[str, Any]]:
-    """The rows of the course's rulers files: what was run for them is not run again for the table."""
-    files = sorted((runtime.data_folder() / "results").glob("rulers*.json"))
-    return [row for path in files for row in read_rows(path)]
-
-
 def shipped(*names: str) -> list[dict[str, Any]]:
     """The rows of results files of the course (none named: of ``FILE``); [] where they have not been measured."""
-    folder = runtime.data_folder() / "results"
-    return [row for name in names or (FILE,) for row in read_rows(folder / name)]
+    return shipped_rows(*names or (FILE,))
 
 
 def fields(rows: Iterable[Row]) -> dict[tuple[Any, ...], dict[str, dict[int, Row]]]:

@@ -13,9 +13,8 @@ import numpy as np
 from .architectures import TERMS
 from .comparing import ALWAYS, TIED, Cell, Row, _pick, agreement, cells, notes, performance, split
 from .errors import DataError
-from .experiments import read_rows
+from .experiments import shipped_rows
 from .metrics import interval
-from .places import data_folder
 from .rulers import RULERS
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ def shipped(pattern: str = "rulers*.json", with_biases: bool | None = None) -> l
         with_biases: only models that have query, key and value biases of their own (True), or only those to which some
             of zero were added (False); None: both.
     """
-    rows: list[Row] = [row for path in sorted((data_folder() / "results").glob(pattern)) for row in read_rows(path)]
+    rows: list[Row] = [*shipped_rows(pattern)]
     try:
         have, bare = split(rows)
     except DataError:

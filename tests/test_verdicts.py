@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from beft_lib import plots_rulers, verdicts
+from beft_lib import plots_rulers, runtime
 from beft_lib.architectures import TERMS
 from beft_lib.comparing import agreement
 from beft_lib.display import descriptions
@@ -77,7 +77,7 @@ def test_rulers_that_give_away_the_same_share_a_column():
 
 
 def test_models_without_biases_are_a_table_of_their_own(monkeypatch, tmp_path):
-    monkeypatch.setattr(verdicts, "data_folder", lambda: tmp_path)
+    monkeypatch.setattr(runtime, "data_folder", lambda: tmp_path)
     (tmp_path / "results").mkdir()
     rows = measured()
     for row in rows:
@@ -119,7 +119,7 @@ def test_the_sentences_count_what_is_there():
 
 
 def test_results_that_ship_are_read_whatever_they_are_called(monkeypatch, tmp_path):
-    monkeypatch.setattr(verdicts, "data_folder", lambda: tmp_path)
+    monkeypatch.setattr(runtime, "data_folder", lambda: tmp_path)
     (tmp_path / "results").mkdir()
     assert shipped() == []
     rows = measured()

@@ -133,7 +133,7 @@ def _table(models: list[str], again: bool) -> None:
     """Every shipped model's figures, measured now unless they are there and of these very weights; then the targets."""
     from .card import figures_table, markdown_table
     from .measure import sheet_of
-    from .targets import read_figures, targets
+    from .targets import missed, read_figures, targets
 
     home = data_folder() / "models"
     for name in models:
@@ -148,7 +148,8 @@ def _table(models: list[str], again: bool) -> None:
             known = measure_model(home / name, lambda line: print(line, flush=True))
         print("\n".join([f"# {name}", "", *figures_table(known)]))
     print("# What was aimed at, and what was reached\n")
-    print("\n".join(markdown_table([target.row() for target in targets(read_figures(home), home)])))
+    lines = targets(read_figures(home), home)
+    print("\n".join([*markdown_table([line.row() for line in lines]), "", *(f"- {why}" for why in missed(lines))]))
 
 
 def _wanted(names: list[str] | None) -> list[str]:
