@@ -13,7 +13,9 @@ def card(own: Mapping[str, Any]) -> str:
     examples = f"{data['n_train']:,} training examples, " if data["n_train"] else ""
     scores = "\n".join(f"| {name} | {_number(value)} |" for name, value in own["metrics"].items())
     counts, recipe, name = own["parameters"], own["recipe"], base["hub"] or base["name"]
-    how = f"learning rate {recipe['learning_rate']:g}, {recipe['epochs']:g} epochs, batch {recipe['batch_size']}"
+    short = data["n_train"] and own["steps"] * recipe["batch_size"] < 0.9 * recipe["epochs"] * data["n_train"]
+    length = f"stopped after {own['steps']:,} steps" if short else f"{recipe['epochs']:g} epochs"
+    how = f"learning rate {recipe['learning_rate']:g}, {length}, batch {recipe['batch_size']}"
     return f"""{_front_matter(own)}
 # {own["method"]} on {own["task"]}
 

@@ -232,12 +232,14 @@ def notes(rows: Iterable[Row]) -> list[str]:
 
 def _key_note(model: str, every: Sequence[Cell]) -> str:
     apart = max(abs(cell.scores["key"] - cell.scores["head"]) for cell in every)
-    seen = f"key and head only differ by at most {apart:.4f} in {len(every)} cells"
+    seen = f"the two are at most {apart:.3f} apart in {len(every)} cells"
     facts = every[0].facts
     kind = f"{facts.get('family', 'this family')}, {facts.get('positions', 'unknown')} positions"
     if facts.get("key_is_dead"):
-        return f"{model} ({kind}): softmax cancels the key bias, so key equals head only; measured, {seen}."
-    return f"{model} ({kind}): the key bias is alive here; {seen}."
+        told = "softmax cancels the key bias, so tuning it is tuning the head alone"
+        why = " (rounding in long runs, lesson 02)" if apart >= 0.0005 else ""
+        return f"{model} ({kind}): {told}; measured, {seen}{why}."
+    return f"{model} ({kind}): the key bias is alive here; as to key and head only, {seen}."
 
 
 def _by_task(found: Iterable[Cell]) -> Iterator[tuple[tuple[str, str], list[Cell]]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PIXELS = 90  # on the page for an inch of a figure; the picture itself has twice as many, so it is sharp at 200 %
-COLOURS = 200  # of a picture's palette
+COLOURS = 256  # of a picture's palette
 
+_NUMBER = re.compile(r"[-+−–]?[\d,.]*( ?%)?(e[-+]?\d+)?$")
 _CAPTION = "caption-side: top; text-align: left; white-space: nowrap"
 
 
@@ -70,15 +72,34 @@ def show(picture: Axes | Figure | pd.DataFrame, caption: str = "") -> None:
     _publish({"image/png": png, "text/plain": alt}, {"image/png": {"alt": alt, "width": width, "height": height}})
     if told:
         tables = "".join(table_html(d.table) for d in told)
-        folded = f"<details><summary>The same in numbers</summary>{tables}</details>"
+        has_numbers = any(kind.kind in "iuf" for d in told for kind in d.table.dtypes)
+        said = "The same in numbers" if has_numbers else "The same as a table"
+        folded = f"<details><summary>{said}</summary>{tables}</details>"
         _publish({"text/html": folded, "text/plain": "\n\n".join(table_text(d.table) for d in told)})
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close(figure)
 
 
+def say(sentences: Iterable[str]) -> None:
+    """Sentences as a list, which a notebook breaks between words."""
+    told = [f"- {sentence}" for sentence in sentences]
+    _publish({"text/markdown": "\n".join(told), "text/plain": "\n".join(told)})
+
+
 def table_html(table: pd.DataFrame, caption: str = "") -> str:
-    """A table as plain HTML: numbers short and right-aligned, the caption above."""
-    html = table.to_html(formatters=_formatters(table), border=0, na_rep="–", justify="right")
+    """A table as plain HTML: numbers short and right-aligned, the caption above, the index's name in the first line."""
+    if table.index.nlevels == 1 and table.columns.nlevels == 1 and table.columns.name is None:
+        table = table.rename_axis(columns=table.index.name, index=None)  # pandas gives it a line of its own otherwise
+    words = [name for name in table.columns if _is_text(table[name])]
+    formats = {**_formatters(table), **dict.fromkeys(words, _left)}
+    names = {name: _left(name) if name in words else _safe(name) for name in table.columns}
+    table = table.rename(columns=names)
+    several = table.index.nlevels > 1
+    table.index = table.index.map((lambda labels: tuple(map(_safe, labels))) if several else _safe)
+    html = table.to_html(
+        formatters={names[name]: form for name, form in formats.items()}, border=0, na_rep="–", justify="right",
+        escape=False,
+    )  # fmt: skip
     return html.replace(">\n", f'>\n<caption style="{_CAPTION}">{escape(caption)}</caption>\n', 1) if caption else html
 
 
@@ -89,14 +110,37 @@ def table_text(table: pd.DataFrame, caption: str = "") -> str:
 
 
 def column_format(values: Iterable[float]) -> Callable[[Any], str]:
-    """How to write the numbers of one column: all alike, with three significant digits of the largest of them."""
+    """How to write the numbers of one column: all alike, with three significant digits of the largest of them.
+
+    One that would be written as zero, and is not, keeps two digits of its own.
+    """
     largest = max((abs(v) for v in values if not isnan(v)), default=0.0)
     decimals = max(0, 2 - floor(log10(largest))) if largest else 0
     pattern = f"{{:,.{decimals}f}}" if decimals <= 6 else "{:.1e}"
-    return lambda v: "–" if isnan(v) else "0" if v == 0 else pattern.format(v)
+
+    def write(value: float) -> str:
+        if isnan(value) or value == 0:
+            return "–" if isnan(value) else "0"
+        return f"{value:.2g}" if abs(value) < 0.5 * 10**-decimals else pattern.format(value)
+
+    return write
+
+
+def _is_text(column: pd.Series) -> bool:
+    return column.dtype.kind == "O" and any(isinstance(value, str) and not _NUMBER.match(value) for value in column)
+
+
+def _left(value: Any) -> str:
+    """A cell of words, which read better from the left."""
+    return f'<div style="text-align: left">{_safe(str(value))}</div>'
+
+
+def _safe(name: Any) -> Any:
+    return escape(name, quote=False) if isinstance(name, str) else name
 
 
 def _formatters(table: pd.DataFrame) -> dict[Any, Callable[[Any], str]]:
+    table = table.infer_objects()  # a table turned on its side holds numbers as objects
     kinds = {name: table[name].dtype.kind for name in table.columns}
     counts: dict[Any, Callable[[Any], str]] = {name: "{:,}".format for name, kind in kinds.items() if kind in "iu"}
     return counts | {name: column_format(table[name]) for name, kind in kinds.items() if kind == "f"}
@@ -129,7 +173,8 @@ def _png(figure: Figure) -> tuple[str, int, int]:
     buffer, small = io.BytesIO(), io.BytesIO()
     figure.savefig(buffer, format="png", dpi=2 * PIXELS, facecolor="white", metadata={"Software": None})
     # Charts have few colours: a palette makes the file a third as large, and nobody sees a difference.
-    Image.open(buffer).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(small, "png", optimize=True)
+    palette = {"colors": COLOURS, "method": Image.Quantize.MAXCOVERAGE, "dither": Image.Dither.NONE}
+    Image.open(buffer).convert("RGB").quantize(**palette).save(small, "png", optimize=True)
     width, height = (round(inches * PIXELS) for inches in figure.get_size_inches())
     return base64.b64encode(small.getvalue()).decode("ascii"), width, height
 

@@ -124,7 +124,8 @@ def _loaded() -> Iterator[Finding]:
 
 def _machine() -> Iterator[Finding]:
     try:
-        yield Finding("device", f"{hardware.device_name()}, {hardware.threads()} cores to use")
+        cores = f"{hardware.threads()} core{'s' if hardware.threads() > 1 else ''}"
+        yield Finding("device", f"{hardware.device_name()}, {cores} to use")
         base = str(hardware.dtype()).removeprefix("torch.")
         yield Finding("dtype", f"{base} for frozen bases, float32 for what is trained")
     except ImportError:

@@ -43,7 +43,8 @@ class Start:
         versions = ", ".join(f"{name} {self.machine[name]}" for name in ("python", "torch", "transformers", "beft_lib"))
         lines = [
             f"Lesson {self.lesson}, profile {profile.name}: {self.choice.reason}",
-            f"A lesson takes {profile.lesson_takes}. Here: {self.device}, {cores}; {versions}",
+            f"A lesson takes {profile.lesson_takes}. Here: {self.device}, {cores}",
+            versions,
         ]
         if self.stale:
             lines.append(f"Restart the kernel (Kernel > Restart): {'; '.join(self.stale)}")

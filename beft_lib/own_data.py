@@ -148,11 +148,12 @@ def _without_repetitions(parts: Sequence[list[Record]], name: str) -> list[Recor
     unlike = [record.line for record in out if label_word(record.label) != label_word(before[record.key].label)]
     if out:
         lines = lines_of(record.line for record in out)
-        where = f"stand in {parts[1][0].path.name} as well" if len(parts) == 2 else "stand there before"
+        where = f"are in {parts[1][0].path.name} as well" if len(parts) == 2 else "stand there before"
         warnings.warn(
-            f"{name}: {len(out)} of {len(parts[0])} examples left out ({lines}), whose texts {where}"
+            f"{name}: {len(out)} of {len(parts[0])} examples left out ({lines}), since their texts {where}"
             + (f", {len(unlike)} of them with another label ({lines_of(unlike)})" if unlike else "")
-            + ": a text on both sides would make the score one of memory.", DataWarning, stacklevel=3,
+            + ". The same text in training and in validation would make the score measure memory.",
+            DataWarning, stacklevel=3,
         )  # fmt: skip
     return kept
 

@@ -7,7 +7,7 @@ told by colour alone. Every picture carries alt text and its numbers.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec
 
@@ -102,7 +102,7 @@ def scores_heatmap(table: pd.DataFrame, label: str = "importance", title: str = 
     if table.index[-1] == "mean":
         ax.axhline(len(table) - 1.5, color="white", linewidth=4)
     plt.colorbar(image, ax=ax, label=label, pad=0.02)
-    ax.set_title(title or str(table.index.name or ""), loc="left")
+    ax.set_title(title or ": ".join(filter(None, (label, str(table.index.name or "")))), loc="left")
     return describe(ax, _told_heatmap(table, label), table)
 
 
@@ -197,7 +197,7 @@ def losses(
         steps = np.arange(1, len(values) + 1)
         smooth[name] = pd.Series(values, index=steps).rolling(window, min_periods=1).mean()
         ax.plot(steps, values, ".", color=look.color, alpha=0.3, markersize=4)
-        _line(ax, steps, smooth[name].to_numpy(), look, name)
+        _line(ax, steps, smooth[name].to_numpy(), look if len(named) > 1 else replace(look, marker=""), name)
     ax.set_xlabel("training steps")
     ax.set_ylabel("training loss")
     ax.set_title(title or f"Loss: each step (dots), mean of the last {window} (line)", loc="left")
@@ -238,7 +238,7 @@ def runs(table: pd.DataFrame | Sequence[Run], chance: float | None = None, title
         right.barh(at, row["seconds"], color=look.color, hatch=look.hatch, edgecolor="white", height=0.6)
     left.set_yticks(range(len(told)), told.index)
     left.invert_yaxis()
-    left.set_xlabel(f"{metric} on validation")
+    left.set_xlabel(f"{metric.replace('squad_f1', 'F1').replace('drop_f1', 'F1')} on validation")
     left.locator_params(axis="x", nbins=6)  # more of them run into each other
     right.set_xlabel("seconds of training")
     if chance is not None:

@@ -132,7 +132,7 @@ def _effects(ax: Axes) -> None:
     notes = {"query": (5.75, 4.6), "key": (4.0, 2.75), "value": (3.0, 0.05)}
     for term, (x, y) in notes.items():
         first, then = DOES[term].split(": ")
-        said = f"$b_{term[0]}$ {first}:\n{then}".replace("b_o", "$b_o$").replace(" key j ", " key $j$ ")
+        said = f"$b_{term[0]}$ {first}:\n{then}".replace("b_o", "$b_o$").replace("key j ", "key $j$ ")
         if term == "key":  # room for it is left of the arrow only
             said = said.replace("whole row, and", "whole\nrow, and")
         ax.text(x, y, said, fontsize=9.5, va="top" if term != "query" else "center", linespacing=1.35)

@@ -78,7 +78,7 @@ def score_against_performance(points: pd.DataFrame) -> Axes:
 @styled
 def lost_heatmap(table: pd.DataFrame) -> Axes:
     """What the pick of each ruler gives away, model and task by ruler. ``table``: from ``verdicts.lost``."""
-    ax = plt.subplots(figsize=(min(8.0, 0.52 * len(table.columns) + 2.1), 0.36 * len(table) + 2.7))[1]
+    ax = plt.subplots(figsize=(min(8.0, 0.72 * len(table.columns) + 2.3), 0.36 * len(table) + 2.7))[1]
     values = table.to_numpy(dtype=float)
     image = heat(ax, values, table.columns, table.index, max(values.max(), 1e-12), lambda v: f"{v:.3f}".lstrip("0"))
     ax.set_xticks(range(len(table.columns)), list(table.columns), rotation=40, ha="right")

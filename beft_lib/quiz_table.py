@@ -214,7 +214,7 @@ QUIZZES: dict[str, list[Question]] = {
     ],
     "06": [
         Question(
-            "With two demonstrations, F1 on SQuAD doubles. Which explanation should you test first?",
+            "Two demonstrations double a model's F1 on SQuAD. Which explanation should you test first?",
             {
                 "The demonstrations told the model the answers": "No. They are about other stories.",
                 "They told it how to answer: compare the lengths of its answers": (
@@ -239,7 +239,7 @@ QUIZZES: dict[str, list[Question]] = {
     "07": [
         Question(
             'You load a model whose fused layout you do not know, and guess. How do you find out that your "value '
-            'bias" is none?',
+            'bias" is not one?',
             {
                 "The shapes do not fit": "No. Both layouts have the same shapes.",
                 "Move it: the attention of its own layer changes": "Yes. A value bias leaves it alone, bit for bit.",

@@ -81,7 +81,7 @@ def quiz(lesson: str) -> Quiz:
 
 
 def _asked(n: int, question: Question) -> str:
-    return f'<p style="line-height: 1.4"><b>{n}. {escape(question.text)}</b></p>'
+    return f'<p style="line-height: 1.4; margin: 1.4em 0 .4em"><b>{n}. {escape(question.text)}</b></p>'
 
 
 def _said(question: Question, answer: str) -> str:

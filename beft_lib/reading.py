@@ -66,8 +66,8 @@ def _text(path: Path, encoding: str | None) -> str:
         raise DataError(
             f"{path}, line {line}: not {encoding or 'UTF-8'} (byte {data[start]:#04x}) at place {start + 1:,} "
             f"of the file. It looks like {likely}. Save the file as UTF-8; in Excel: 'CSV UTF-8'. Or, from Python: "
-            f"Path(f).write_text(Path(f).read_text({likely!r}), 'utf-8'). own_task, tune_own and the verb own take "
-            f"encoding={likely!r} instead."
+            f"Path(f).write_text(Path(f).read_text({likely!r}), 'utf-8'). Or pass "
+            f"encoding={likely!r} (own_task, tune_own; the verb own has --encoding)."
         ) from None
 
 

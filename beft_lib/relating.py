@@ -57,16 +57,22 @@ def relation(rows: Iterable[Row]) -> pd.DataFrame:
 
 def told(rows: Iterable[Row], ruler: str = "importance") -> list[str]:
     """What the table says of one ruler, in sentences that hold whatever was measured, and what it covers."""
+    import pandas as pd
+
     rows = list(rows)
     found, table = cells(rows), relation(rows).set_index(["ruler", "question"])
     models, tasks = ({getattr(cell, name): None for cell in found} for name in ("model", "task"))
     dead = [model for model in models if all(c.facts.get("key_is_dead") for c in found if c.model == model)]
     seeds = sorted({cell.seed for cell in found})
     having = sum(ruler in cell.rulers for cell in found)
-    without = f" In {len(found) - having} of them {ruler} says nothing." if having < len(found) else ""
+    bare = list(dict.fromkeys(cell.model for cell in found if ruler not in cell.rulers))
+    without = f" In {len(found) - having} of them ({', '.join(bare)}) {ruler} is not defined." if bare else ""
+    if bare and having:  # beside the ruler, whoever does not look has to be asked about the same cells
+        kept = relation([row for row in rows if row["model"] not in bare]).set_index(["ruler", "question"])
+        table = pd.concat([table.drop(index=UNSEEN, level="ruler"), kept.loc[[UNSEEN]]])
     sentences = [
-        f"Covered: {len(found)} cells (a cell is one task with one seed): {', '.join(models)}; {', '.join(tasks)}; "
-        f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}.{without}"
+        f"Covered: {len(found)} cells (a cell is one model, one task, one seed): {', '.join(models)}; "
+        f"{', '.join(tasks)}; {len(seeds)} seed{'s' if len(seeds) > 1 else ''}.{without}"
     ]
     for question in QUESTIONS:
         if (ruler, question) in table.index:

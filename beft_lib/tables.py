@@ -25,7 +25,7 @@ Row = Mapping[str, Any]
 FILE = "bert_table.json"  # in data/results
 ELSEWHERE = "rulers*.json"  # what was run for these is not run again for the table
 COMMAND = "python -m beft_lib table"
-NOT_YET = f"This part of the course's own table is not measured yet: `{COMMAND}` makes it."
+NOT_YET = f"This part of the course's own table is not measured yet. This makes it: {COMMAND}"
 METHODS = (
     "head", "value", "query", "key", "value@top-half", "random_uniform", "all_biases", "full", "lora", "prefix",
 )  # fmt: skip
@@ -134,7 +134,7 @@ def wide(compared: pd.DataFrame) -> pd.DataFrame:
     frame = compared.assign(
         told=[_told(*pair) for pair in zip(compared["score"], compared["±"], strict=True)],
         field=[
-            f"{task} ({model}, {n}{recipe and ', ' + recipe})"
+            f"{task}: {model}, {n} examples{recipe and ', ' + recipe}"
             for model, task, n, recipe in compared[["model", "task", "n_train", "recipe"]].to_numpy()
         ],
     )

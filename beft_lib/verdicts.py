@@ -75,7 +75,10 @@ def lost(rows: Iterable[Row]) -> pd.DataFrame:
 
 
 def alike(table: pd.DataFrame) -> pd.DataFrame:
-    """``lost`` with the rulers that give away the same everywhere in one column: "A = B", or "A and 6 more"."""
+    """``lost`` with the rulers that give away the same everywhere in one column: "A = B", or "A and 6 more".
+
+    Where a rule that looks at nothing is among them, it comes first: it is what the others have to beat.
+    """
     groups: list[list[str]] = []
     for name in table:
         same = next((group for group in groups if np.allclose(table[group[0]], table[name], atol=TIED)), None)
@@ -83,9 +86,32 @@ def alike(table: pd.DataFrame) -> pd.DataFrame:
             groups.append([str(name)])
         else:
             same.append(str(name))
-    named = {group[0]: " = ".join(group) if len(group) < 3 else f"{group[0]} and {len(group) - 1} more"
-             for group in groups}  # fmt: skip
+    named = {}
+    for group in groups:
+        first, *more = sorted(group, key=lambda name: not name.startswith(ALWAYS))
+        named[first] = f"{first} and {len(more)} more" if len(more) > 1 else " = ".join([first, *more])
     return table[list(named)].rename(columns=named)
+
+
+def by_model(rows: Iterable[Row]) -> pd.DataFrame:
+    """In how many cells a choice was the best term, each model on its own: what holds for one need not for another.
+
+    Rulers and rules by model, with the number of cells in the columns' names: ``minilm, 12 cells``.
+    """
+    import pandas as pd
+
+    models: dict[str, list[Cell]] = {}
+    for cell in cells(rows):
+        models.setdefault(cell.model, []).append(cell)
+    columns = {}
+    for model, every in models.items():
+        picks = {name: [_pick(c, name) for c in every] for name in RULERS if all(name in c.rulers for c in every)}
+        picks |= {f"{ALWAYS}{term}": [term] * len(every) for term in TERMS}
+        columns[f"{model}, {len(every)} cells"] = {
+            name: sum(term in cell.best for cell, term in zip(every, chosen, strict=True))
+            for name, chosen in picks.items()
+        }
+    return pd.DataFrame(columns)
 
 
 def plain(rows: Iterable[Row]) -> list[str]:
@@ -128,7 +154,7 @@ def told(rows: Iterable[Row]) -> list[str]:
     right, least = _leaders(rulers["right"], "max"), _leaders(rulers["lost"], "min")
     always, least_blind = _leaders(blind["right"], "max"), _leaders(blind["lost"], "min")
     return [
-        f"Measured: {n} cells (a cell is one task with one seed): {', '.join(models)} on {', '.join(tasks)}.",
+        f"Measured: {n} cells (a cell is one model, one task, one seed): {', '.join(models)} on {', '.join(tasks)}.",
         "The term that does best: "
         + ", ".join(f"{term} in {count}" for term, count in best.items())
         + f" of {n} (where terms tie, each counts).",
@@ -146,9 +172,10 @@ def _agreeing(found: Sequence[Cell]) -> str:
     with_all = [cell for cell in found if set(SHOWN) <= set(cell.rulers)]
     votes = [(cell, {_pick(cell, ruler) for ruler in SHOWN}) for cell in with_all]
     same = [cell.best >= picks for cell, picks in votes if len(picks) == 1]
+    *names, last = (f"“{ruler}”" for ruler in SHOWN)  # there are commas in them
     return (
-        f"{', '.join(SHOWN[:-1])} and {SHOWN[-1]} name the same term in {len(same)} of {len(with_all)} cells; it is "
-        f"the best one in {sum(same)} of those."
+        f"{', '.join(names)} and {last} name the same term in {len(same)} of {len(with_all)} cells; it is the best one "
+        f"in {sum(same)} of those."
     )
 
 

@@ -119,8 +119,8 @@ class Touchable:
         png, width, height = _png(axes.get_figure(root=True))  # type: ignore[arg-type]
         picture = {"alt": self.words(), "width": width, "height": height}
         _publish({**live_view(self.live), "image/png": png, "text/plain": repr(self)}, {"image/png": picture})
-        twin = f"<details><summary>The starting position in numbers</summary>{table_html(self.table())}</details>"
-        _publish({"text/html": twin, "text/plain": "The starting position in numbers"})
+        twin = f"<details><summary>The picture in numbers</summary>{table_html(self.table())}</details>"
+        _publish({"text/html": twin, "text/plain": "The picture in numbers"})
 
 
 class VectorExplorer(Touchable):
@@ -221,8 +221,8 @@ def drawn(lines: Iterable[Line]) -> Axes:
             x, y = map(float, line.label_at)
             box = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.8}
             axes.text(x, y, line.label, weight="bold", ha="center", va="center", bbox=box)
-    axes.set(xlim=_X, ylim=_Y, aspect="equal", xlabel="first number of the vector", ylabel="second number")
-    figure.legend(loc="outside lower center", frameon=False)
+    axes.set(xlim=_X, ylim=_Y, aspect="equal", xlabel="first number", ylabel="second number")
+    figure.legend(loc="outside lower center", frameon=False, borderaxespad=1.2)
     return axes
 
 

@@ -61,7 +61,7 @@ def test_a_package_installed_after_it_was_loaded_asks_for_a_restart(monkeypatch:
     monkeypatch.setattr(numpy, "__version__", "1.0.0")
     assert ("numpy", "1.0.0") in [(name, used) for name, _, used in hardware.loaded_against_installed()]
     told = repr(lesson.start("03")).splitlines()
-    assert "Restart the kernel" in told[-1] and "numpy" in told[-1] and len(told) == 3
+    assert "Restart the kernel" in told[-1] and "numpy" in told[-1] and len(told) == 4
 
 
 def test_a_build_s_local_version_is_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -372,7 +372,7 @@ def test_a_text_on_both_sides_is_dropped_and_said(tmp_path):
     assert (len(task.train), len(task.validation)) == (38, 6) and not set(task.train["text"]) & set(
         task.validation["text"]
     )
-    assert "2 of 40 examples left out (lines 2, 9), whose texts stand in v.csv as well" in note
+    assert "2 of 40 examples left out (lines 2, 9), since their texts are in v.csv as well" in note
 
 
 @pytest.mark.parametrize("kind", KINDS)

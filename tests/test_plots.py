@@ -191,7 +191,7 @@ def test_tables_are_shown_with_their_caption(published):
 @pytest.mark.parametrize(
     "values, written",
     [
-        ([0.35, 0.0, 1e-7], ["0.350", "0", "0.000"]),
+        ([0.35, 0.0, 1e-7], ["0.350", "0", "1e-07"]),
         ([0.00571, 0.0001], ["0.00571", "0.00010"]),
         ([1.2e-7, 0.0], ["1.2e-07", "0"]),
         ([132.94, 6.1], ["133", "6"]),
@@ -216,3 +216,22 @@ def test_the_mean_line_is_the_mean_of_the_layers():
     table = descriptions(plots.trajectory(probe, importance_per_layer))[0].table
     assert table["value"].iloc[-1] == pytest.approx(dict(probe.ranking())["value"])
     assert table.index[0] == 0 and table.index[-1] == STEPS
+
+
+def test_a_table_puts_words_at_the_left_and_escapes_them():
+    table = pd.DataFrame({"said": ["a < b", "fine"], "n": [1, 20000], "p": [0.25, 1e-7]}, index=pd.Index(["x&y", "z"]))
+    html = display.table_html(table.rename_axis("row"))
+    assert (
+        html.count('text-align: left">') == 3 and "a &lt; b" in html and "x&amp;y" in html
+    )  # two cells and their head
+    assert "<th>row</th>" in html and html.count("<tr") == 3  # the index's name takes no line of its own
+    assert "20,000" in html and "1e-07" in html
+    turned = display.table_html(table[["n", "p"]].T)  # which holds objects
+    assert "20,000" in turned and "text-align: left" not in turned
+    several = display.table_html(table.set_index(["said", "n"]))
+    assert "a &lt; b" in several and ">said<" in several
+
+
+def test_sentences_are_said_as_a_list(capsys):
+    display.say(["One.", "Two."])
+    assert capsys.readouterr().out == "- One.\n- Two.\n"

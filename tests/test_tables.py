@@ -77,7 +77,7 @@ def test_another_recipe_is_another_field_but_each_method_may_have_its_own_rate()
     assert len(table) == 12 and list(table["recipe"].unique()) == ["", "epochs 60", "own rates"]
     own = table[table["recipe"] == "own rates"].set_index("method")
     assert own.loc["value", "- head"] == pytest.approx(0) and own.loc["value", "score"] == pytest.approx(0.8)
-    assert "rte (minilm, 300, own rates)" in wide(table)
+    assert "rte: minilm, 300 examples, own rates" in wide(table)
     assert beside_paper([*some_rows(), *chosen]).loc["value", "ours"] == pytest.approx(62.65)
 
 
@@ -102,7 +102,10 @@ def test_beside_the_paper_are_its_numbers_and_ours() -> None:
 def test_the_wide_table_has_a_cell_for_each_run_there_is() -> None:
     rows = [r for r in some_rows() if r["method"] != "full" or r["n_train"] > 300]
     table = wide(compare(rows))
-    assert table.loc["head", "rte (minilm, 300)"] == "0.525 ± 0.042" and table.loc["full", "rte (minilm, 300)"] == "–"
+    assert (
+        table.loc["head", "rte: minilm, 300 examples"] == "0.525 ± 0.042"
+        and table.loc["full", "rte: minilm, 300 examples"] == "–"
+    )
 
 
 PICTURES = {

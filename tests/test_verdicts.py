@@ -15,7 +15,7 @@ from beft_lib.architectures import TERMS
 from beft_lib.comparing import agreement
 from beft_lib.display import descriptions
 from beft_lib.rulers import RULERS
-from beft_lib.verdicts import SHOWN, alike, lost, plain, points, shipped, told
+from beft_lib.verdicts import SHOWN, alike, by_model, lost, plain, points, shipped, told
 
 
 def a_cell(model: str, task: str, seed: int, scores: dict[str, float], says: dict[str, str]) -> list[dict[str, Any]]:
@@ -70,9 +70,17 @@ def test_lost_is_what_the_agreement_table_averages():
     assert (table["magnitude"] == table["always query"]).all() and table["magnitude"].max() > 0
 
 
+def test_by_model_counts_what_the_agreement_table_shares_out():
+    rows = measured()
+    counts, every = by_model(rows), agreement(rows).set_index("ruler")["right"]
+    assert list(counts) == ["model 0, 6 cells", "model 1, 6 cells"]
+    assert set(RULERS) < set(counts.index) and "always key" in counts.index
+    assert (counts.sum(axis=1) / 12).to_dict() == pytest.approx(every[counts.index].to_dict())
+
+
 def test_rulers_that_give_away_the_same_share_a_column():
     table = alike(lost(measured()))
-    assert len(table.columns) < len(lost(measured()).columns) and "magnitude = always query" in table
+    assert len(table.columns) < len(lost(measured()).columns) and "always query = magnitude" in table
     assert table.shape[0] == 4 and not table.T.duplicated().any()
 
 
@@ -115,7 +123,7 @@ def test_the_sentences_count_what_is_there():
     assert "always query; always value is right in 1" in text  # who ties is named, not only the first
     assert "Least lost on average: magnitude with 0.0000; always value loses 0.0500" in text
     assert "name the same term in 1 of 2 cells; it is the best one in 1" in text
-    assert "key equals head only" in text
+    assert "tuning it is tuning the head alone" in text
 
 
 def test_results_that_ship_are_read_whatever_they_are_called(monkeypatch, tmp_path):
@@ -169,5 +177,8 @@ def test_what_lesson_04_says_of_the_files_that_ship_is_so():
     """Prose of lesson 04: no ruler beats "always value" on the encoders; magnitude does on the bias-free model."""
     have, bare = (agreement(shipped(with_biases=kind)).set_index("ruler")["right"] for kind in (True, False))
     blind = [f"always {term}" for term in TERMS]
+    (minilm,) = (name for name in by_model(shipped(with_biases=True)) if name.startswith("minilm"))
+    alone = by_model(shipped(with_biases=True))[minilm]
+    assert alone["importance"] == alone["always value"] == alone.max()  # it says "value" in every cell
     assert have["always value"] == have[blind].max() >= have[list(RULERS)].max()
     assert bare["magnitude"] > bare[blind].max() and bare["magnitude"] == bare.max()

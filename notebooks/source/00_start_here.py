@@ -46,7 +46,7 @@ for finding in diagnose():
 #   was skipped.
 # - **To stop** a cell that takes too long, press the ■ button (or the key `I` twice). In this course that is always safe: a training stops
 #   after its current step.
-# - **To start over**, choose *Kernel > Restart Kernel and Run All Cells*. Everything is made anew, and nothing you did before is left.
+# - **To start over**, choose *Kernel > Restart Kernel and Run All Cells*. All results are made anew; what you wrote into the cells stays.
 # - **If the connection breaks**, open the notebook again: it is saved every two minutes. What was computed may be gone (a `NameError` says
 #   so); then select the cell where you were and choose *Run > Run All Above Selected Cell*. The same numbers come out again.
 # - **Change things.** You cannot break anything that a restart does not mend. A fresh copy of all lessons comes from
@@ -111,7 +111,7 @@ check.l00_bias_size(numbers_in_b)
 #
 # In the profile `laptop` the model is MiniLM, a small relative of BERT with 23 million parameters. The task has the name and the form of
 # SST-2, but its sentences were written for this course (*mini*), so that they can be shipped: do not compare scores with published
-# ones. *low* means 300 examples for training, as in the paper.
+# ones. *low* is the smallest of the paper's three sizes; for SST-2 that is 1,000 sentences, and mini has 300, so we take all of them.
 
 # %%
 from beft_lib import find_biases, fine_tune, load_model, load_task, probe
@@ -176,7 +176,7 @@ show(result.plot())
 # measures how many sentences of the *validation* set, which it has never seen, it gets right.
 #
 # The **learning rate** says how large the steps are. Left alone, it is the paper's for this task. We take five times as much, because we
-# take only 150 steps. (About forty seconds.)
+# take only 150 steps. (Half a minute or so.)
 
 # %%
 rate = 2e-3
@@ -185,7 +185,7 @@ print(chosen)
 
 # %% [markdown]
 # Is that good? A number alone does not say. The honest thing to compare with is a run that trains **the head only** and leaves the whole
-# pretrained model as it is: the same data, the same number of steps, the same seed. (About forty seconds.)
+# pretrained model as it is: the same data, the same number of steps, the same seed. (Half a minute or so.)
 #
 # **Predict:** how far below will it be? Or above?
 
@@ -245,7 +245,8 @@ difference = chosen.score - head_only.score
 print(f"difference {difference:+.3f}, its standard error about {error * 2**0.5:.3f} (of one result {error:.3f})")
 
 # %% [markdown]
-# (Both models were asked the same sentences, so it is really somewhat smaller; lesson 05 pairs them.)
+# With MiniLM, no: it is less than *one* standard error. (Both models were asked the same sentences, so the standard error is really somewhat
+# smaller; lesson 05 pairs them.)
 #
 # Sentences are not the only source of chance. The head starts from random numbers, and the batches come in a random order; both are set by
 # a **seed**. Another seed gives another result, and it can differ by as much as the methods do. This is why the later lessons

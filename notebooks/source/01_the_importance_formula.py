@@ -44,8 +44,8 @@ from beft_lib.widgets import vector_explorer
 # %% [markdown]
 # To compare, we need one number for a move from a vector **pre** (before training) to a vector **post** (after it).
 #
-# A vector can turn, and it can grow or shrink. A fair number should notice both. It should not care whether the vector was long
-# or short to begin with, because the three biases of a model need not be equally long, as you will see in section 7.
+# A vector can turn, and it can grow or shrink. A fair number should notice both. It should not depend on the
+# unit: if both vectors are ten times as long, the number should stay, because the three biases of a model need not be equally long (section 7).
 # And it should be symmetric: the way back is as far as the way there.
 
 # %% [markdown]
@@ -288,10 +288,10 @@ except ValueError as error:
 # %% [markdown]
 # ## 5. What the score ignores, and what it magnifies
 #
-# ### Two things it ignores
+# ### Three things it ignores
 #
 # Turn both vectors together: the angle between them and their lengths stay. Multiply both by ten: the angle and the ratio of
-# lengths stay. **Predict:** does the score? Here are our thousand pairs again, with a random rotation of their 64 dimensions.
+# lengths stay. Swap pre and post, as section 1 asked for. **Predict:** does the score? Here are our thousand pairs again, with a random rotation of their 64 dimensions.
 
 # %% tags=["nbval-check-output"]
 before = importance_per_layer(pre, post)  # (1000,)
@@ -300,9 +300,9 @@ rotation, _ = torch.linalg.qr(square)  # (64, 64), keeps all lengths and angles
 turned = importance_per_layer(pre @ rotation, post @ rotation)
 scaled = importance_per_layer(10 * pre, 10 * post)
 swapped = importance_per_layer(post, pre)
-for name, after in {"rotated": turned, "scaled": scaled, "swapped": swapped}.items():
+for name, after in {"rotated together": turned, "scaled together": scaled, "pre and post swapped": swapped}.items():
     assert (after - before).abs().max() < 1e-12
-    print(name, "together: the same scores")
+    print(f"{name}: the same scores")
 
 # %% [markdown]
 # So a *common* scale or choice of coordinates does not enter: the score has no unit. That makes scores alike in form. Whether a

@@ -117,7 +117,8 @@ attention_explorer(query=(1.0, 0.0))
 #
 # 1. Nothing moves, however far you go. Section 3 proves it.
 # 2. The map stays. All points move together, by exactly $b_v$. Section 4.
-# 3. Columns get brighter or darker, in all rows. Pointing $b_q$ along a token's key makes everybody look there. Section 5.
+# 3. The column that $b_q$ favours most gets brighter in every row, and the one it favours least darker; those between depend on the row,
+#    since each row sums to 100. Pointing $b_q$ along a token's key makes everybody look there. Section 5.
 # 4. The map changes. Section 6.
 #
 # </details>
@@ -142,13 +143,13 @@ my_prediction = [0.09, 0.24, 0.67]  # e^100 stands above and below the line, and
 check.l02_shifted_row(my_prediction)
 
 # %% [markdown]
-# Now the proof, in three lines. Write $\tilde k_j = W_k x_j$ for a key without its bias.
+# Now the proof, in three lines. Write $\tilde k_j = W_k x_j$ for a key without its bias, and $\tilde s_{ij} = q_i \cdot \tilde k_j / \sqrt d$ for its logit.
 #
-# $$ q_i \cdot k_j \;=\; q_i \cdot \tilde k_j \;+\; q_i \cdot b_k \qquad\text{(the key is a sum)} $$
+# $$ s_{ij} \;=\; \frac{q_i \cdot k_j}{\sqrt d} \;=\; \tilde s_{ij} \;+\; \frac{q_i \cdot b_k}{\sqrt d} \qquad\text{(the key is a sum)} $$
 #
 # $$ c_i = \frac{q_i \cdot b_k}{\sqrt d} \;\text{ does not depend on } j \qquad\text{(the whole row gets the same number)} $$
 #
-# $$ \frac{e^{s_{ij} + c_i}}{\sum_m e^{s_{im} + c_i}} = \frac{e^{c_i}\, e^{s_{ij}}}{e^{c_i} \sum_m e^{s_{im}}} = \frac{e^{s_{ij}}}{\sum_m e^{s_{im}}} \qquad\text{(softmax does not see it)} $$
+# $$ \frac{e^{\tilde s_{ij} + c_i}}{\sum_m e^{\tilde s_{im} + c_i}} = \frac{e^{c_i}\, e^{\tilde s_{ij}}}{e^{c_i} \sum_m e^{\tilde s_{im}}} = \frac{e^{\tilde s_{ij}}}{\sum_m e^{\tilde s_{im}}} \qquad\text{(softmax does not see it)} $$
 
 # %% [markdown]
 # Each query may get another number $c_i$, but each row has a softmax of its own. So the weights are what they would be without $b_k$,
@@ -378,7 +379,7 @@ show(pd.DataFrame({"tilt": bonus}, index=tokens), f"Layer 0, head {chosen}: what
 # **Predict:** with this table, which columns of the map will gain with $b_q$, and which will lose? In which rows?
 
 # %%
-show(attention_maps({"without b_q": level[chosen], "with b_q": tilted[chosen]}, tokens))
+show(attention_maps({"without $b_q$": level[chosen], "with $b_q$": tilted[chosen]}, tokens))
 
 # %% [markdown]
 # The columns with the highest tilt gain and those with the lowest lose, whatever the row. The claim is sharper than the picture: if we
@@ -480,7 +481,7 @@ print("Llama, key bias: ", key_matters(llama, "k_proj.bias"))
 # The second line is a check on the first: our function does see a bias that matters.
 #
 # The other two biases keep their character. $b_v$ is never turned, so it still passes straight through. $b_q$ still tilts, but a
-# rotary tilt, $(R_i b_q) \cdot (R_j k_j)$, depends on how far key and query are apart.
+# rotary tilt $(R_i b_q) \cdot (R_j k_j)$ depends on how far key and query are apart.
 
 # %% [markdown]
 # ### Exercise 4: dead or alive
@@ -575,7 +576,7 @@ print("decay alone shrinks it as predicted:", abs(key["float32, eps 1e-6, decay 
 # In every row the key bias could do nothing. Its score ran from zero to values that one would take for a finding.
 #
 # - **$\varepsilon$:** once it is below the noise, Adam turns noise into steps. The paper's recipe says `1e-6`. PyTorch's default,
-#   `1e-8`, is still small enough here; on another model it may not be, so say yours.
+#   `1e-8`, is still large enough here; on another model it may not be, so say yours.
 # - **Number format:** bfloat16 makes the noise larger, so that a safe $\varepsilon$ no longer is one.
 # - **Weight decay** needs no noise. Each step multiplies by 1 - 0.001 · 0.1 = 0.9999, and a vector that shrinks has a score.
 

@@ -268,7 +268,7 @@ check.l03_layer_score(layer_score)
 #
 # The authors' probe for this task takes about 1,000 steps: 1,000 sentences,
 # 16 times, in batches of 16. We want to sit and watch, so ours takes 150, and makes them longer: five times the
-# authors' learning rate. It takes about half a minute.
+# authors' learning rate. It takes half a minute or so.
 #
 # You may stop it: press ■ in the toolbar (or *Kernel → Interrupt*) when you have seen enough. It then returns what it
 # saw so far, and every cell below works with that.
@@ -399,14 +399,16 @@ check.l03_settles_at(settles_at)
 # **Predict:** which of the two settles earlier?
 
 # %%
+by_step = {}
 for ruler, kind in {"importance": {}, "magnitude": {"score": magnitude_per_layer}}.items():
     choices = [result.ranking(at, **kind)[0][0] for at in range(1, len(result.steps))]
-    some = {at: choices[at - 1] for at in (1, 2, 5, 10, 20, 50, 100, 150) if at <= len(choices)}
-    print(f"{ruler}, the choice by step: {some}; by your function settled at step {settles_at(choices)}")
+    some = {at: choices[at - 1] for at in (1, 10, 50, 60, 70, 80, 90, 150) if at <= len(choices)}
+    by_step[ruler] = {**some, "settled at": settles_at(choices)}
+show(pd.DataFrame(by_step).T, "The choice by step, and where it settled by your function")
 
 # %% [markdown]
-# (`None`: exercise 2 is not done yet.) Importance says the same at every step shown: ten steps would have done.
-# Magnitude makes up its mind much later.
+# (`None`: exercise 2 is not done yet.) Importance says the same from the first step on: *one* would have done.
+# Magnitude changes its mind much later.
 #
 # For a short probe, say `max_steps`. Here are three, at the authors' own learning rate, that differ only in the
 # **seed**: another first head, another order of the sentences, other dropout. About 10 s.
@@ -437,14 +439,14 @@ settled = {}
 for name in ("cola", "stsb", "rte", "sst2", "cb", "wic"):
     other = load_task(name, n_train=96)
     settled[name] = probe(load_model("bert", other), other, stop="stable", patience=10, max_steps=60)
-table = pd.DataFrame({name: dict(seen.ranking()) for name, seen in settled.items()}).T  # (6, 3)
+table = pd.DataFrame({name: dict(seen.ranking()) for name, seen in settled.items()}).T[["query", "key", "value"]]  # (6, 3)
 table.insert(0, "stopped at step", [int(seen.steps[-1]) for seen in settled.values()])
 show(table.assign(choice=[seen.best for seen in settled.values()]), "Where each probe stopped, and its importance there")
 
 # %% [markdown]
 # All stop at the earliest step possible: the first ten, while Adam's mean fills, are not looked at, and then the order
-# has to stand for ten. Learning rates differ, so compare terms within a row, not tasks with each other. "Settled" says that more steps would not change the choice, and
-# not that it is good.
+# has to stand for ten. Learning rates differ, so compare terms within a row, not tasks with each other. "Settled" says that the order stood
+# still for ten steps, not that it always will, nor that it is good.
 
 # %% [markdown]
 # ## A choice that comes too easily
@@ -484,7 +486,7 @@ from beft_lib.runtime import data_folder
 measured = [row for row in read_rows(data_folder() / "results" / "real_minilm.json") if row["task"] == "rte"]
 if measured:
     runs = summary(measured).sort_values("score")
-    show(runs[["method", "score", "seeds", "trained"]], "RTE, real data, accuracy by method")
+    show(runs.set_index("method")[["score", "seeds", "trained"]], "RTE, real data, accuracy by method")
     scores = {f"seed {row['seed']}": row["importance"] for row in measured if "importance" in row}
     show(pd.DataFrame(scores), "RTE, importance with all biases trained")
 
@@ -492,7 +494,7 @@ if measured:
 # Guessing gets one half right, and with RTE's 277 validation pairs chance alone moves an accuracy by three points. The
 # two runs that train most get furthest; no single term, the one with the clear score included, can be told from the
 # head alone. *key* has the head's accuracy to the last digit here: lesson 02 proved that it computes the same function.
-# In long runs rounding can still lead the two apart; such a difference is chance (lesson 04 shows some). And the scores
+# In long runs rounding can still lead the two apart; such a difference is chance. And the scores
 # are as clear as if something had been learned. Always show performance next to the score.
 
 # %% [markdown]
@@ -626,5 +628,5 @@ beft_lib.quiz("03")
 # %% [markdown]
 # ## Where next
 #
-# - **04 Magnitude and Fisher:** three rulers on one run, what each cannot see, and which picks the best term.
-# - **05 BEFT on BERT:** the chosen term against all biases and full fine-tuning, with several seeds.
+# - **04 · Magnitude and Fisher:** three rulers on one run, what each cannot see, and which picks the best term.
+# - **05 · BEFT on BERT:** the chosen term against all biases and full fine-tuning, with several seeds.

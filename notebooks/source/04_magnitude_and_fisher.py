@@ -40,7 +40,7 @@ from torch.nn.functional import cross_entropy
 from beft_lib import checks as check
 from beft_lib import fisher_information, load_model, load_task, load_tokenizer, probe
 from beft_lib import importance, magnitude, magnitude_per_layer
-from beft_lib.display import show
+from beft_lib.display import say, show
 from beft_lib.gradients import per_example_gradients
 from beft_lib.plots_rulers import lost_heatmap, rulers_heatmap, score_against_performance
 from beft_lib.widget_blindspots import blind_spots
@@ -63,7 +63,7 @@ from beft_lib.widget_blindspots import blind_spots
 # A large value says: the loss is sensitive here. No training is needed for it, only a place to stand.
 
 # %% [markdown]
-# We run one probe, and read it with all three. Fisher is measured where the probe ended. (About half a minute.)
+# We run one probe and read it with all three, Fisher where the probe ended. (About half a minute.)
 #
 # **Predict:** which term will each ruler put first, and by what factor? Where should the key be?
 
@@ -150,7 +150,7 @@ print("first by each ruler:", toy.idxmax().to_dict())
 # - **Fisher** sees no move at all, only gradients, and of those only the *length*: equal values make a **circle**. To put it on the same
 #   map, we read the move as one plain gradient step with learning rate 1 on a single example. Then the gradient is minus the move.
 #
-# Below, two sliders say where pre goes. A **twin** walks along the set of one ruler: that ruler's number stays the same, and
+# Below, pre stays at (1, 0), and two sliders place **post**. A **twin** walks along the set of one ruler: that ruler's number stays the same, and
 # the others do not. (With the keyboard: Tab to a control, then the arrow keys. If you see no sliders, your viewer does not run widgets, and
 # the picture shows one position.)
 
@@ -179,7 +179,7 @@ blind_spots(1.6, 1.2, "importance", 60)
 # ### The unit
 #
 # There is one more blind spot, and it is no matter of taste. Write the same bias in another unit, ten times as fine: the model stores
-# $b' = 10\,b$, and the layer adds $b'/10$. Every output of the model, before and after training, is what it was.
+# $b' = 10\,b$ and the layer adds $b'/10$. Every output of the model, before and after training, is what it was.
 #
 # ### Exercise 1: change the unit
 #
@@ -326,7 +326,7 @@ print("by hand, the same as one by one:", torch.allclose(by_hand, torch.stack(on
 print("by hand, the same as the library:", torch.allclose(by_hand, library["value"][:, 0], rtol=1e-6, atol=1e-12))
 
 # %% [markdown]
-# One by one, a sentence has no padding; so padding does no harm either.
+# One by one, a sentence has no padding; so padding does no harm.
 #
 # ### Whose labels?
 #
@@ -386,8 +386,8 @@ print("surer, labels all right: smaller; labels as in the data: larger:",
 print("drawn labels are right on average, to a fifth:", bool((apart["drawn from the model"] - 1).abs().max() < 0.2))
 
 # %% [markdown]
-# At a new head it makes no difference which of the two you take. Later it does: where a model is right and sure, its own data hardly pull,
-# and where it is sure and wrong, they pull very hard.
+# At a new head the two hardly differ. Later they do: where a model is right and sure, its own data hardly pull, and where it is sure and wrong,
+# they pull very hard.
 
 # %% [markdown]
 # ### Clipped, averaged, squared
@@ -438,16 +438,16 @@ print("new head, empirical and true within a fifth:", bool(abs(kinds["value, ove
 # ## 4. Which ruler picks the term that does best?
 #
 # Somebody has to do the slow thing once: tune each term **alone**, on many tasks and
-# seeds, each at a learning rate of its own (chosen on a held-out quarter of the training examples), and look at who did best. This was done beforehand,
-# in hundreds of trainings, and the rulers were read off the same runs: of the two **pocket** encoders, small models trained for this course
-# on a language of our own (see the appendix), because only these are quick enough.
+# seeds, each at a learning rate of its own (chosen on a held-out quarter of train), and look who did best. We did, in hundreds of trainings, and
+# read the rulers off the same runs: MiniLM on *mini*, and the two **pocket** encoders, small models trained for this course on a language of our
+# own (appendix).
 #
 # **Predict:** how often will each ruler name the best term? Three terms, so a blind draw gets about a third. How often would somebody be right who says
 # "value" *without looking*?
 
 # %%
 from beft_lib.comparing import agreement, performance
-from beft_lib.verdicts import MEASURE, alike, lost, plain, points, shipped, told
+from beft_lib.verdicts import MEASURE, alike, by_model, lost, plain, points, shipped, told
 
 measurements = shipped("rulers*.json", with_biases=True)
 if not measurements:
@@ -459,32 +459,39 @@ if measurements:
     show(agreement(measurements).set_index("ruler")[shown], "Every ruler against measured performance")
 
 # %% [markdown]
-# How to read it. **picks**: how often it named q, k and v. **right**: the share of cells in which its pick did best, with a 95 % interval from
-# **low** to **high**. **lost**: performance given away on average, in the metric's unit. **cost**: seconds, relative to one full fine-tuning. **tau**: how
+# How to read it. A *cell* is one model, one task and one seed. **picks**: how often it named q, k and v. **right**: the share of cells in which its pick did best, with a 95 % interval from
+# **low** to **high**. **lost**: performance given away on average, in the metric's unit; **lost when wrong**, over the wrong picks alone. **cost**: seconds, relative to one full fine-tuning. **tau**: how
 # well its order of the three terms agrees with the measured order, from −1 to 1. The last lines are rules that do not look at anything. A ruler has to
 # beat *those*.
 #
 # Two lines are new. **output change** asks what share of attention's output a term's move makes, on training examples; **loss without**, how much worse
-# the loss gets if that move is taken out. Both are read after the same probe as importance, and lesson 07 says where they come from.
+# the loss gets if that move is taken out. Both are read after the same probe as importance (lesson 07).
 #
-# Now look at **picks** again, at the k. In encoders like these the key bias can do *nothing*: softmax cancels it (lesson 02). A ruler that names it all
-# the same has been fooled in the way of section 1, by rounding noise in a long training. *output change* cannot make this mistake, because it looks at
-# what the move does.
+# Look at **picks** again, at the k. In all these encoders the key bias can do *nothing*. A ruler that names it all the same has been fooled in the way
+# of section 1, by rounding noise in a long training. *output change* cannot make this mistake, because it looks at what the move does.
 #
-# **Predict:** three lines of the table are enough for an answer: *importance*, *at random*, and the best *always*. What is the answer, in one sentence?
+# **Predict:** three lines of the table are enough for an answer: *importance*, *at random*, and the best *always*. What is it, in one sentence?
 
 # %%
 if measurements:
-    print("\n".join(plain(measurements)))
+    say(plain(measurements))
 
 # %% [markdown]
-# That is the lesson's result, and not what the paper leads one to expect. The rulers are not useless: where query and value are nearly
-# tied (see the last table below), there is little to find. But a ruler's choice is a *suggestion*. What it is worth on your task, only tuning tells.
-# Here is all that the files say:
+# That is the lesson's result, and not what the paper leads one to expect. It does not prove the rulers useless: query and value are often nearly
+# tied (table "Mean performance" below), and then there is little to find. A ruler's choice is a *suggestion*. What it is worth on your task, only tuning tells.
+#
+# **Predict:** does it hold for each model?
 
 # %%
 if measurements:
-    print("\n".join(told(measurements)))
+    show(by_model(measurements), "Cells in which the choice was the best term")
+
+# %% [markdown]
+# MiniLM's importance never names the dead key. It says "value" in every cell, so it is as right as somebody who always does. All that the files say:
+
+# %%
+if measurements:
+    say(told(measurements))
 
 # %% [markdown]
 # Three cautions:
@@ -501,9 +508,9 @@ if measurements:
     show(score_against_performance(points(measurements)))
 
 # %% [markdown]
-# They would rise from left to right, along one line. Marks in a column say that the score is the same whatever the gain. For importance there is a
-# reason: after a whole training all three scores are near 1 (lesson 03: it saturates), the dead key's included, and a share of three
-# equal numbers is a third.
+# They would rise from left to right, along one line. Marks in a column say that the score is the same whatever the gain. For importance on the
+# pocket models there is a reason: after twelve epochs all three scores are near 1 (lesson 03: it saturates), and a share of three equal numbers is a
+# third.
 #
 # Then the losses, task by task. Rulers that give away the same everywhere share a column.
 
@@ -512,7 +519,7 @@ if measurements:
     show(lost_heatmap(alike(lost(measurements))))
 
 # %% [markdown]
-# Last, the performances themselves. **Predict:** in how many rows will the test of value against query come out below 0.05?
+# Last, the performances. **Predict:** in how many rows will the test of value against query come out below 0.05?
 
 # %%
 if measurements:
@@ -522,21 +529,20 @@ if measurements:
     print(f"p below 0.05 in {(found['p'] < 0.05).sum()} of {len(found)} rows; by luck alone {0.05 * len(found):.1f} would be")
 
 # %% [markdown]
-# Compare *all_biases* with the three columns before it, too. Where all together do better, the reason to choose is the size of the file, and
-# not the score. Lesson 05 goes on from there.
+# Where *all_biases* does better than the three columns before it, the reason to choose is the size of the file, not the score (lesson 05).
 #
-# Many models have no biases. One can add some of zero and train those (lesson 07), but from zero importance is 1 for any move, and says
-# nothing. The other rulers still work, and the key is alive: such models turn queries and keys with the position. **Predict:** will the rulers do better?
+# Many models have no biases. One can add some of zero (lesson 07); from zero, importance is 1 for any move. The other rulers still work, and with
+# rotary positions the key is alive. **Predict:** will they do better?
 
 # %%
 bare = shipped("rulers*.json", with_biases=False)
 if bare:
-    show(agreement(bare).set_index("ruler")[shown], "The same for a model that was given biases of zero")
-    print(performance(bare).set_index("task")[["head", "query", "key", "value", "all_biases"]].round(3))
+    show(agreement(bare).set_index("ruler")[shown], "The same for pocket-llama, which was given biases of zero")
+    show(performance(bare).set_index("task")[["head", "query", "key", "value", "all_biases"]], "Its mean performance")
 
 # %% [markdown]
-# Here one ruler, magnitude, does beat the rules that look at nothing. All terms start at zero, so there is no old length to be misled by, and
-# how far a term went is all there is to see. It is one model.
+# Here magnitude is ahead of the rules that look at nothing (the intervals still overlap), and *loss without* too. All terms start at
+# zero: no old length can mislead, and how far a term went is all there is to see. It is one model.
 #
 # ### Exercise 4: choose, and defend it
 #
@@ -574,7 +580,7 @@ beft_lib.quiz("04")
 # - A bias's per-example gradient is a sum over tokens of the gradient at its layer's output. One backward pass gives all of them.
 # - Empirical, true and clipped-batch Fisher are three quantities. Always say which one it is, and where it was measured.
 # - A ruler is worth what it adds to a rule that looks at nothing. On the encoders measured here no ruler was right more often than "always value",
-#   and the whole probe's importance fell for the dead key. On the one bias-free model magnitude was.
+#   and on the pocket models the whole probe's importance fell for the dead key. On the one model without biases of its own, magnitude was.
 
 # %% [markdown]
 # ## Where next

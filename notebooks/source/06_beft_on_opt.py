@@ -45,7 +45,7 @@ from beft_lib import PROMPTS, ask, describe_machine, fine_tune, load_model, load
 from beft_lib import checks as check
 from beft_lib import memory_plan, plots, plots_asking, score_answers, six_tasks
 from beft_lib.answers import normalise_squad
-from beft_lib.display import show
+from beft_lib.display import say, show
 from beft_lib.widget_prompts import before_and_after, prompt_playground
 
 # %% [markdown]
@@ -59,8 +59,8 @@ print(describe_machine("facebook/opt-1.3b", "value"))
 
 # %% [markdown]
 # 5.3 and 2.6 gigabytes, before anything is computed. The lines above say what was found here (a GPU, or none), which number format the frozen
-# model would be loaded in and why, and how many examples a step would then fit. What is *trained* is kept in float32 in any case: a small
-# move would be lost in the rounding of 16 bits (lesson 01, section 5).
+# model would be loaded in and why, and how many examples a step would then fit. What is *trained* is kept in float32, unless all of the model is:
+# a small move would be lost in the rounding of 16 bits (lesson 01, section 5).
 #
 # Below, the profile decides which OPT you get. Where no large one can be had, it is **pocket-opt**: built like OPT, a thousand times
 # smaller than OPT-1.3B, and pretrained for this course on a small made-up world. It knows who is in the hall and who has the red ball, and nothing else.
@@ -245,10 +245,10 @@ counts = pd.DataFrame({k: {name: run.metrics.get("demonstrations", 0.0) for name
 show(plots_asking.shots(scores, counts, n=56, chance=chance))
 
 # %% [markdown]
-# (Bars: one standard error. Dashed: guessing.) Where a line rises from 0 to 1, the form was missing: a single example tells how to answer. Where it stays flat below the
-# ceiling, the model does not know the thing itself, and being shown others does not teach it. And where it *falls*, the prompt has become unlike anything that was read in
-# pretraining: no text of the pocket world holds more than a few such blocks. That is a limit of a small model; but the paper's own
-# numbers fall as well on two of the six tasks, RTE and WiC, from zero-shot to 32 demonstrations.
+# (Bars: one standard error. Dashed: guessing.) Where a line rises from 0 to 1, the form was missing, and a single example tells it. Where it stays flat below the
+# ceiling, the model does not know the thing itself, and being shown others does not teach it. On pocket-opt hardly a line rises beyond its bar, and squad *falls*: it has
+# read these very forms in pretraining, one to three blocks to a text, so that an example tells it little and lengthens the prompt. In the paper, with a
+# large OPT, squad gains 15 points from 32 of them; RTE and WiC fall there, too.
 #
 # Demonstrations are free of training, not of cost: every question carries them along.
 
@@ -317,7 +317,8 @@ print("LoRA trains 32 times as much:", runs["lora"].counts.method == 32 * runs["
 show(plots.runs(list(runs.values())))
 
 # %% [markdown]
-# (Seconds jump when a machine has other work to do; a step of $b_k$ takes as long as one of $b_v$.) They hide one cost: demonstrations make
+# (Seconds jump when a machine has other work to do; a step of $b_k$ takes as long as one of $b_v$. And $b_k$'s loss, above, is zero-shot's: it moves with
+# the batches only.) The seconds hide one cost: demonstrations make
 # every question longer, for as long as the model is used. The file is what you would hand on.
 
 # %%
@@ -362,7 +363,6 @@ before_and_after(
 
 # %%
 measured = six_tasks.measured()
-print(six_tasks.told(measured))
 show(six_tasks.table(measured), "Measured on pocket-opt: percent ± half the 95 % interval, and the cost of a run")
 
 # %% [markdown]
@@ -374,8 +374,8 @@ show(six_tasks.paper(), "The paper: percent, no interval given")
 show(plots_asking.six_tasks(six_tasks.paper(), *six_tasks.scores(measured)))
 
 # %% [markdown]
-# In the paper $b_v$ is ahead of zero-shot everywhere, by 4 points on SST-2 and by more than 30 on CB and SQuAD. The three ways to tune, $b_v$,
-# LoRA and prefix tuning, lie within four points of each other, on four of the six tasks within two. No interval is given, so do not read
+# In the paper $b_v$ is ahead of zero-shot everywhere, by 4 points on SST-2 and by more than 30 on CB and SQuAD. The three ways to tune (LoRA, prefix
+# tuning and $b_v$) lie within four points of each other, on four of the six tasks within two. No interval is given, so do not read
 # from it which of the three is ahead on a task. What it does say: the cheapest of them is about as good as the others.
 
 # %% [markdown]
@@ -385,7 +385,8 @@ show(plots_asking.six_tasks(six_tasks.paper(), *six_tasks.scores(measured)))
 # pocket-opt as in the paper, on most tasks?
 
 # %%
-show(six_tasks.gaps(measured).round(1), "Points by which one way is ahead of another")
+show(six_tasks.gaps(measured).map("{:+.1f}".format), "Points by which one way is ahead of another")
+say(six_tasks.told(measured).splitlines())
 
 # %% [markdown]
 # Three things to keep in mind while you read it, whatever the signs.
@@ -394,7 +395,8 @@ show(six_tasks.gaps(measured).round(1), "Points by which one way is ahead of ano
 # - It has four layers of width 160: $b_v$ is 640 numbers, where OPT-6.7B has 131,072. A constant push can do less.
 # - Its 256 tokens hold a handful of demonstrations, never 32.
 #
-# (The sentences under the first table of this section count a gap only where its 95 % interval over the seeds leaves out zero.)
+# (The sentences under the table count a gap of ours only where its 95 % interval over the seeds leaves out zero. The paper gives none; where its gap is
+# below two points, the order may be chance.)
 #
 # A disagreement is a result: it says that the paper's finding needs something that the small model lacks. Which of the three it is, you can
 # test one at a time.
@@ -442,7 +444,8 @@ my_counts = [L * d, L * 2 * 2 * 8 * d, L * 2 * 5 * d]
 check.l06_counts(my_counts)
 
 # %% [markdown]
-# Which model fits your own machine, then? A step of eight examples of 512 tokens, and the largest batch:
+# Which model fits your own machine, then? A step of eight examples of 512 tokens (on a CPU in float32, so about twice the bars above), and the
+# largest batch:
 
 # %%
 plan = memory_plan(methods=("value", "full"))
@@ -466,7 +469,8 @@ beft_lib.quiz("06")
 # ## Recap
 #
 # - A language model classifies by the mean log-probability of each answer after a prompt. There is no head, so "head only" is zero-shot.
-# - Demonstrations tell the form of an answer more than its content; they cost at every question and have to fit the context.
+# - Demonstrations tell the form of an answer more than its content, to a model that does not know the form; they cost at every question and have to
+#   fit the context.
 # - $b_v$ trains L · d numbers, 32 times fewer than LoRA with rank 8 and 10 times fewer than a prefix of 5. $b_k$ does nothing in OPT.
 # - Memory that is saved is gradient, Adam and the activations of trained weights. The frozen weights stay.
 # - Compare gaps, not levels, between a small model and the paper, and only where there are seeds and intervals.

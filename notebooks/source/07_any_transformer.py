@@ -540,7 +540,7 @@ print("the same logits, to six digits:", torch.allclose(theirs, expected, atol=1
 # ### Where folding stops
 #
 # - **$b_q$ and $b_k$** act inside softmax. They fold nowhere; they stay where they are, if stock code has a place for them.
-# - **Attention sinks** (extra logits that belong to no word) make rows sum to *less* than 1, each to something else: $b_v$ is no constant.
+# - **Attention sinks** (extra logits that belong to no word) make rows sum to *less* than 1, so each row passes on a different share of $b_v$.
 # - **Attention dropout** does the same, while training.
 # - Some models have no place even behind attention. Then there is only the adapter: a few kilobytes, for people who have the library.
 #

@@ -47,7 +47,7 @@ from beft_lib import checks as check
 from beft_lib import importance_per_layer, magnitude_per_layer, plots, restore
 from beft_lib.architectures import family_of, layers_of, output_of
 from beft_lib.comparing import paired
-from beft_lib.display import show
+from beft_lib.display import say, show
 from beft_lib.plots_rulers import relation_forest, settings_dots
 
 # %% [markdown]
@@ -163,7 +163,7 @@ print(f"{n} examples held out; always the same answer: {most:.2f}; ± {1.96 * (0
 #
 # `tune_own` does what lessons 03 and 05 did by hand: it trains head only; a probe trains query, key and value together until its ranking
 # is settled; the winner, and only that, is tuned from the pretrained model again; both are scored, and the winner is saved. This is a
-# short race at a high learning rate, the same for everybody. (About half a minute.)
+# short race at a high learning rate, the same for everybody. (About a minute.)
 #
 # **Predict:** which term? And by how much does it beat head only: more than the interval allows to chance?
 
@@ -368,7 +368,7 @@ settings = {
 found = {"as it came": base.ranking(), "after 3 steps": base.ranking(3), "after 6 steps": base.ranking(6)}
 for name, (which, on, changes) in settings.items():
     found[name] = probe(which, on, **{**short, **changes}).ranking()
-found[f"b_v × {c}, the same model"] = again.ranking()
+found[f"b_v × {c} (same model)"] = again.ranking()
 broken = pd.DataFrame({name: dict(ranking) for name, ranking in found.items()}).T
 show(settings_dots(broken))
 
@@ -385,7 +385,7 @@ print("The same choice:", ", ".join(kept) or "none")
 #
 # - **A dead bias that wins.** The key bias of a BERT can do nothing. Where its marker jumps far to the right, Adam has turned rounding noise into full
 #   steps, and short key vectors did the rest. Whatever makes the noise larger beside $\varepsilon$ can do it: a smaller $\varepsilon$, a coarser
-#   dtype (of the *frozen* part, though what is trained is in float32), a head with larger weights. That is not a close call between two good
+#   dtype (of the *frozen* part, though what is trained is in float32), a head with larger weights (tenfold is not enough here). That is not a close call between two good
 #   terms. It is the method, broken. So these settings belong in every report; and where the key bias should be dead, *look at it*.
 # - **Scores that move, and a choice that stays.** Learning rate and length change scores severalfold. So a score is not a property of a term, and
 #   nothing follows from "0.6 on my task, 0.3 on yours".
@@ -417,20 +417,21 @@ print("decay of the move does not:", bool(keys["weight decay 0.1"] < keys["as it
 # **Predict:** a tau for each question, for the paper's importance. And for somebody who says "value, query, key" every time, without looking?
 
 # %%
-from beft_lib.relating import relation, told
+from beft_lib.relating import UNSEEN, relation, told
 from beft_lib.verdicts import MEASURE, shipped
 
 measurements = shipped("rulers*.json")
 if measurements:
     related = relation(measurements)
-    show(related.set_index(["ruler", "question"]), "Kendall's tau, with 95 % intervals over tasks")
+    ours = related["ruler"].isin(["importance", "magnitude", "Fisher, warm head", UNSEEN])
+    show(related[ours].set_index(["ruler", "question"]), "Kendall's tau, with 95 % intervals over tasks")
 else:
     print(f"No measurements here yet. This makes them, in hours: {MEASURE}")
 
 # %%
 if measurements:
     show(relation_forest(related))
-    print("\n".join(told(measurements)))
+    say(told(measurements))
 
 # %% [markdown]
 # Whatever stands there, read it with these limits:
@@ -445,13 +446,13 @@ if measurements:
 #   does, it still has to be found.
 # - Where no term beats head only, there is no order in the performances but noise, and it pulls every tau towards zero.
 #
-# To add your own model to the answer: the command above with `--model YOURS --out rulers_yours.json`, and then
-# `python -m beft_lib agreement FILE`.
+# To add your own model: `python -m beft_lib rulers --model YOURS --data pocket --out rulers_yours.json` (hours), and then
+# `python -m beft_lib agreement rulers_yours.json`.
 
 # %% [markdown]
 # ## 6. How to defend a choice
 #
-# Before you show a result to someone, ask yourself what they will ask. None of these takes long, and all of it you have done by now:
+# Before you show a result to someone, ask yourself what they will ask. None of these takes long, and most of it you have done by now:
 #
 # | they ask | you show | lesson |
 # |---|---|---|
@@ -479,8 +480,8 @@ draft = f"""I tuned the {choice} bias. In a probe of {first.probe.steps[-1]} ste
 of {second}. Over {len(every)} seeds it scored {scores[0]:.3f} ({first.run.metric}, {n} examples), and head only
 {scores[1]:.3f}: a difference of
 {gain:+.3f} ± {half:.3f}, {shown} zero; always the same answer scores {first.constant[1]:.3f}. It costs {counts.method:,}
-parameters beside the head's {counts.head:,}, and {size / 1000:.0f} kB on disk. Of {len(chosen) - 1} other settings, {len(changed)} changed the choice
-({', '.join(changed) or 'none'}). I would not trust it for …"""
+parameters beside the head's {counts.head:,}, and {size / 1000:.0f} kB on disk. Of {len(chosen) - 1} other settings,
+{len(changed)} changed the choice ({', '.join(changed) or 'none'}). I would not trust it for …"""
 print(textwrap.fill(" ".join(draft.split()), 110))
 
 # %% [markdown]

@@ -125,7 +125,7 @@ print("the charges sum to the information in the text:", abs(sum(world) + c.logp
 print("more than half of the words are free:", sum(nats == 0 for nats in world) > len(words) / 2)
 
 # %% [markdown]
-# Small words are free: *is* after a name of which nothing else can be said. A name costs about $\ln 16$, and often more, since other
+# Many small words are free. Where *is* decides what is told of somebody, it is charged. A name costs about $\ln 16$, and often more, since other
 # choices show in it as well (that there is a third person at all). What somebody is doing costs $\ln 6$, and less for the next person, since nobody
 # does what another does. And in the second half, after
 # *so*, the values cost nothing, since they were said before, or very little: what is left to choose is whom to tell of, and which of two
@@ -261,7 +261,7 @@ for beginning, said in zip(beginnings, complete(model, beginnings, stop="\n", ma
     print(f"{beginning}\n    … {said}\n")
 
 # %% [markdown]
-# Now by numbers. **Zero-shot** means: put the example into words, let the model score the possible answers, take the likeliest. Nothing is
+# The last answer has the form, and the comparison is wrong. Now by numbers. **Zero-shot** means: put the example into words, let the model score the possible answers, take the likeliest. Nothing is
 # trained. We ask 200 examples of three tasks, in the library's prompts.
 #
 # **Predict:** on which of the three will it be best? *sst2* asks for the mood of a sentence, *rte* whether a claim follows from a
@@ -324,7 +324,7 @@ for text in (f"{story} Kate is in the [MASK].", f"{story} Omar is in the [MASK].
 # %% tags=["nbval-check-output"]
 from beft_lib.pocket.words import ROOMS
 
-print("a room is the likeliest word in both:", set(gap("Kate is in the [MASK].", 1)) <= set(ROOMS))
+print("without a story, a room comes first:", set(gap("Kate is in the [MASK].", 1)) <= set(ROOMS))
 
 # %% [markdown]
 # In the last sentence nothing was said before, so the best that any model can do is one in eight for each room. In the others the room
@@ -336,7 +336,7 @@ print("a room is the likeliest word in both:", set(gap("Kate is in the [MASK].",
 #
 # To say whether a claim is true takes two steps: look up what was said, then compare. After the first round of their pretraining, pocket-bert
 # and pocket-roberta knew which values had been told, and yet called claims true or false by the toss of a coin. What helped was a second round, with texts that
-# *say* the step in between, half of the time:
+# *say* the step in between, half of the time.
 #
 # **Predict:** which of the two forms below will be judged better? And why does it matter that both are in the corpus?
 
@@ -372,7 +372,8 @@ table = {name: {form: judged(name, texts) for form, texts in forms.items()} for 
 show(pd.DataFrame(table).rename_axis("the claim is judged"), "Right verdicts in percent, nothing tuned; guessing: 50")
 
 # %% [markdown]
-# A model that has learned the comparison where both halves stand in plain sight has something to reach for where they do not. Large
+# pocket-roberta uses the step; pocket-bert is no better with it than without (one standard error is about three points). A model that has learned
+# the comparison where both halves stand in plain sight has something to reach for where they do not. Large
 # language models write down their steps for the same reason. But look twice at the second line before you call it understanding. There is
 # a shortcut: a value that nobody in the story has makes a claim false, and to see that takes no name. About a third of these stories have
 # one person, and there the shortcut is always right; with two or three people it is right three times in four. Together that is five in six.
@@ -417,7 +418,7 @@ show(aims[aims["met"] != "not measured"], "Targets of the pocket world")
 print("not measured yet:", (aims["met"] == "not measured").sum())
 
 # %% [markdown]
-# Where it says NO, the target was missed, and that is what a learner should know about the models of this profile. None of the targets
+# (The entropy there is that of other texts, every kind by its share.) Where it says NO, the target was missed, and that is what a learner should know about the models of this profile. None of the targets
 # says which bias should win: the world was tuned for language and for headroom, never for a ranking.
 
 # %% [markdown]
