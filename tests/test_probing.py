@@ -168,7 +168,7 @@ def test_seeds_give_a_ranking_with_a_spread(task, model):
         assert mean == pytest.approx(frame.loc["mean", term]) and spread == pytest.approx(frame[term][:3].std())
     assert many.ranking()[0][2] > 0  # seeds differ
     assert many.best in str(many) and "3 seeds" in str(many)
-    assert many.plot().get_title(loc="left") == "sst2, one probe per seed"
+    assert many.plot().get_title(loc="left") == "importance: sst2, one probe per seed"
 
 
 def test_most_seeds_decide_and_the_mean_among_equals(task, model):
