@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from html import escape
 from math import floor, isnan, log10
+from numbers import Number
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -127,7 +128,11 @@ def column_format(values: Iterable[float]) -> Callable[[Any], str]:
 
 
 def _is_text(column: pd.Series) -> bool:
-    return column.dtype.kind == "O" and any(isinstance(value, str) and not _NUMBER.match(value) for value in column)
+    """Whether a column holds anything but numbers (as such or written) and holes."""
+    return column.dtype.kind == "O" and not all(
+        value is None or isinstance(value, Number) or (isinstance(value, str) and _NUMBER.match(value))
+        for value in column
+    )
 
 
 def _left(value: Any) -> str:

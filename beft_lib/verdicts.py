@@ -65,11 +65,9 @@ def lost(rows: Iterable[Row]) -> pd.DataFrame:
 
     lines = {}
     for (model, task), every in _grouped(cells(rows)).items():
-        picks = {name: [_pick(c, name) for c in every] for name in RULERS if all(name in c.rulers for c in every)}
-        picks |= {f"{ALWAYS}{term}": [term] * len(every) for term in ("value", "query")}
         lines[f"{model}, {task}"] = {
             name: np.mean([cell.loss(term) for cell, term in zip(every, terms, strict=True)])
-            for name, terms in picks.items()
+            for name, terms in _choices(every, ("value", "query")).items()
         }
     return pd.DataFrame.from_dict(lines, orient="index").rename_axis("performance lost")
 
@@ -105,11 +103,9 @@ def by_model(rows: Iterable[Row]) -> pd.DataFrame:
         models.setdefault(cell.model, []).append(cell)
     columns = {}
     for model, every in models.items():
-        picks = {name: [_pick(c, name) for c in every] for name in RULERS if all(name in c.rulers for c in every)}
-        picks |= {f"{ALWAYS}{term}": [term] * len(every) for term in TERMS}
         columns[f"{model}, {len(every)} cells"] = {
-            name: sum(term in cell.best for cell, term in zip(every, chosen, strict=True))
-            for name, chosen in picks.items()
+            name: sum(term in cell.best for cell, term in zip(every, terms, strict=True))
+            for name, terms in _choices(every, TERMS).items()
         }
     return pd.DataFrame(columns)
 
@@ -184,6 +180,12 @@ def _leaders(scores: pd.Series, way: str) -> str:
     top = scores.max() if way == "max" else scores.min()
     names = [str(name) for name, score in scores.items() if abs(score - top) < TIED]
     return f"all {len(names)} alike" if len(names) == len(scores) > 1 else "; ".join(names)
+
+
+def _choices(every: Sequence[Cell], blind: Sequence[str]) -> dict[str, list[str]]:
+    """The term that each ruler names in each cell; and those who say one of ``blind`` without looking."""
+    picks = {name: [_pick(c, name) for c in every] for name in RULERS if all(name in c.rulers for c in every)}
+    return picks | {f"{ALWAYS}{term}": [term] * len(every) for term in blind}
 
 
 def _share(cell: Cell, ruler: str, term: str) -> float:

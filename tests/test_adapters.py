@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -409,6 +410,13 @@ REFUSALS: dict[str, tuple[Callable[[Path], Any], dict[str, Any], str]] = {
     "a field of another type": (_set("layers", "two", inside="base"), {}, "'layers' is 'two'"),
     "text for a sample": (_set("sample", ["a"] * 72, inside="base"), {}, "other weights"),
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("steps, said", [(2, "stopped after 2 steps"), (10_000, " epochs, batch ")])
+def test_the_card_says_how_long_was_trained(steps, said, tune, tmp_path):
+    folder = save_adapter(replace(tune(tiny.model("bert")), steps=steps), tmp_path / "a")
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert said in card and ("stopped after" in card) == (steps == 2)
 
 
 @pytest.fixture(scope="module")

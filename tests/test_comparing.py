@@ -199,7 +199,7 @@ def test_performance_and_notes_say_what_the_tables_cannot():
     assert "tuning it is tuning the head alone; measured, the two are at most 0.000 apart in 6 cells" in said[0]
     assert len(said) == 2 and said[1].startswith("m on cola") and "no ruler can" in said[1]
     alive = [r for seed in range(3) for r in made(seed, 0.6, 0.5, 0.7, dead=False)]
-    assert "alive" in notes(alive)[0] and "equals head only" not in notes(alive)[0]
+    assert "alive" in notes(alive)[0] and "tuning the head alone" not in notes(alive)[0]
 
 
 def test_the_verbs_print_the_tables_and_resume(folder, data, tmp_path, capsys):
@@ -216,9 +216,8 @@ def test_the_verbs_print_the_tables_and_resume(folder, data, tmp_path, capsys):
     add_rulers(parser)
     assert run_rulers(parser.parse_args(arguments)) == 0
     first = capsys.readouterr().out
-    assert (
-        all(name in first for name in RULERS) and "tuning it is tuning the head alone" in first and "1 cells" in first
-    )
+    assert all(name in first for name in RULERS) and "1 cells" in first
+    assert "tuning it is tuning the head alone" in first
     before = out.read_bytes()
     assert run_rulers(parser.parse_args(arguments)) == 0 and out.read_bytes() == before
     capsys.readouterr()

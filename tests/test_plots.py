@@ -221,15 +221,16 @@ def test_the_mean_line_is_the_mean_of_the_layers():
 def test_a_table_puts_words_at_the_left_and_escapes_them():
     table = pd.DataFrame({"said": ["a < b", "fine"], "n": [1, 20000], "p": [0.25, 1e-7]}, index=pd.Index(["x&y", "z"]))
     html = display.table_html(table.rename_axis("row"))
-    assert (
-        html.count('text-align: left">') == 3 and "a &lt; b" in html and "x&amp;y" in html
-    )  # two cells and their head
+    assert html.count('text-align: left">') == 3  # two cells and their head
+    assert "a &lt; b" in html and "x&amp;y" in html
     assert "<th>row</th>" in html and html.count("<tr") == 3  # the index's name takes no line of its own
     assert "20,000" in html and "1e-07" in html
     turned = display.table_html(table[["n", "p"]].T)  # which holds objects
     assert "20,000" in turned and "text-align: left" not in turned
     several = display.table_html(table.set_index(["said", "n"]))
     assert "a &lt; b" in several and ">said<" in several
+    lists = display.table_html(pd.DataFrame({"right": [["<b>", "c"], ["d"]]}))  # as SQuAD's answers
+    assert "<b>" not in lists and "&lt;b&gt;" in lists
 
 
 def test_sentences_are_said_as_a_list(capsys):

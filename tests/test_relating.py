@@ -143,9 +143,15 @@ def test_a_model_without_a_ruler_takes_none_from_the_others():
     assert table.loc[(RULER, TWO), ["tau", "tasks", "cells"]].tolist() == [1, 6, 18]
     assert table.loc[("magnitude", TWO), ["tau", "tasks", "cells"]].tolist() == [-1, 6, 30]
     text = "\n".join(told(rows))
-    assert (
-        "30 cells" in text and "In 12 of them (free) importance is not defined." in text and "In m the key bias" in text
-    )
+    assert "30 cells" in text and "In m the key bias" in text
+    assert "In 12 of them (free) importance is not defined." in text
+
+
+def test_who_does_not_look_is_asked_about_the_ruler_s_cells_only():
+    rows = measured(lambda t, s: ((0.01, 0, 0.02), (1, 0, 2)))
+    rows += measured(lambda t, s: ((0.02, 0, 0.01), None), dead=False, model="free")  # here query is better
+    assert relation(rows).set_index(["ruler", "question"]).loc[(UNSEEN, TWO), "tau"] < 0.5
+    assert f"{RULER}, {TWO}: +1.00" in (text := "\n".join(told(rows))) and f"{UNSEEN}: +1.00." in text
 
 
 def test_the_sentences_say_what_was_measured_and_not_more():

@@ -179,6 +179,11 @@ def test_what_lesson_04_says_of_the_files_that_ship_is_so():
     blind = [f"always {term}" for term in TERMS]
     (minilm,) = (name for name in by_model(shipped(with_biases=True)) if name.startswith("minilm"))
     alone = by_model(shipped(with_biases=True))[minilm]
-    assert alone["importance"] == alone["always value"] == alone.max()  # it says "value" in every cell
+    assert alone["importance"] == alone["always value"] == alone.max()
+    own = agreement([row for row in shipped() if row["model"] == "minilm"]).set_index("ruler")
+    assert own.loc["importance", "picks"] == own.loc["always value", "picks"]  # "value" in every cell
     assert have["always value"] == have[blind].max() >= have[list(RULERS)].max()
     assert bare["magnitude"] > bare[blind].max() and bare["magnitude"] == bare.max()
+    assert bare["loss without"] > bare[blind].max()
+    table = agreement(shipped(with_biases=False)).set_index("ruler")
+    assert table.loc["magnitude", "low"] < table.loc[blind, "high"].max()  # the intervals still overlap

@@ -25,8 +25,7 @@
 #
 # **Time:** about 45 minutes with the exercises. The code itself runs for at most 4 minutes in the profile `laptop`, on two CPU cores.
 #
-# **You need:** lesson 01 (the importance formula). What we use of lesson 02 is said again here. You should have
-# trained one network before, of any kind.
+# **You need:** lesson 01 (the importance formula), and to have trained one network before, of any kind.
 
 # %%
 beft_lib.start("03")
@@ -270,7 +269,7 @@ check.l03_layer_score(layer_score)
 # 16 times, in batches of 16. We want to sit and watch, so ours takes 150, and makes them longer: five times the
 # authors' learning rate. It takes half a minute or so.
 #
-# You may stop it: press ■ in the toolbar (or *Kernel → Interrupt*) when you have seen enough. It then returns what it
+# You may stop it: press ■ (or *Kernel → Interrupt*) when you have seen enough. It returns what it
 # saw so far, and every cell below works with that.
 #
 # **Predict:** write down the order of the three terms at the end, and by what factor the first beats the second.
@@ -493,9 +492,9 @@ if measured:
 # %% [markdown]
 # Guessing gets one half right, and with RTE's 277 validation pairs chance alone moves an accuracy by three points. The
 # two runs that train most get furthest; no single term, the one with the clear score included, can be told from the
-# head alone. *key* has the head's accuracy to the last digit here: lesson 02 proved that it computes the same function.
+# head alone. *key* has the head's accuracy to the last digit: lesson 02 proved that it computes the same function.
 # In long runs rounding can still lead the two apart; such a difference is chance. And the scores
-# are as clear as if something had been learned. Always show performance next to the score.
+# are as clear as if something had been learned. Always show performance beside the score.
 
 # %% [markdown]
 # ## Importance against magnitude
@@ -600,7 +599,7 @@ for run in (chosen, head):
 
 # %% [markdown]
 # With two hundred sentences and an accuracy around 0.6, one standard error is more than three points. A gap of five
-# points between two such numbers is a hint, not a finding. And this is *one* seed. Lesson 05 runs several, and puts
+# points between two is a hint, not a finding. This is *one* seed. Lesson 05 runs several, and puts
 # an interval on every row.
 #
 # Lesson 00 made the same comparison with two steps more. With MiniLM it found 0.629 and 0.609, two points apart; here the

@@ -151,8 +151,7 @@ print("first by each ruler:", toy.idxmax().to_dict())
 #   map, we read the move as one plain gradient step with learning rate 1 on a single example. Then the gradient is minus the move.
 #
 # Below, pre stays at (1, 0), and two sliders place **post**. A **twin** walks along the set of one ruler: that ruler's number stays the same, and
-# the others do not. (With the keyboard: Tab to a control, then the arrow keys. If you see no sliders, your viewer does not run widgets, and
-# the picture shows one position.)
+# the others do not. (Keyboard: Tab to a control, then the arrow keys. Without widgets the picture shows one position.)
 
 # %%
 blind_spots(1.6, 1.2, "importance", 60)
@@ -178,7 +177,7 @@ blind_spots(1.6, 1.2, "importance", 60)
 # %% [markdown]
 # ### The unit
 #
-# There is one more blind spot, and it is no matter of taste. Write the same bias in another unit, ten times as fine: the model stores
+# There is one more blind spot. Write the same bias in another unit, ten times as fine: the model stores
 # $b' = 10\,b$ and the layer adds $b'/10$. Every output of the model, before and after training, is what it was.
 #
 # ### Exercise 1: change the unit

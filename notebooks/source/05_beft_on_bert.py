@@ -319,7 +319,7 @@ else:
     print(tables.NOT_YET)
 
 # %% [markdown]
-# On pocket-bert, read one column after the other. `key` is `head`, as it must be. On *cola* more is better, prefix tuning aside: query
+# On pocket-bert, read one column after the other. `key` is `head`, but for rounding. On *cola* more is better, prefix tuning aside: query
 # or value, all biases, LoRA, everything. Not so on *rte*: *full* ends at guessing, below the head. (The rate for a million numbers was chosen on
 # seventy-five sentences; that can go wrong, and on *stsb* it holds for some seeds only.) And `random_uniform`, the same count drawn anywhere, is not told from `value` on *cola*, while on *stsb* and *rte* it
 # stays behind. So "which ones" matters, and less than one might hope.
@@ -431,7 +431,7 @@ show(pd.DataFrame(table).T[["model", "query", "key", "value", "chosen", "head"]]
 # RoBERTa's head brings a dense layer of its own, and with it many more parameters than its value bias has. So in a
 # table of RoBERTa the head-only row matters even more. And where
 # your RoBERTa is the small one that ships with the course, it has read the course's small world only: trust its
-# counts, not its opinion on natural sentences. (Its key can do nothing, and scores about as much as MiniLM's *query*:
+# counts, not its opinion on natural sentences. (Its key can do nothing, and scores more than MiniLM's *query*:
 # that is what Adam makes of rounding.)
 
 # %% [markdown]

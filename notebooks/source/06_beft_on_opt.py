@@ -246,8 +246,8 @@ show(plots_asking.shots(scores, counts, n=56, chance=chance))
 
 # %% [markdown]
 # (Bars: one standard error. Dashed: guessing.) Where a line rises from 0 to 1, the form was missing, and a single example tells it. Where it stays flat below the
-# ceiling, the model does not know the thing itself, and being shown others does not teach it. On pocket-opt hardly a line rises beyond its bar, and squad *falls*: it has
-# read these very forms in pretraining, one to three blocks to a text, so that an example tells it little and lengthens the prompt. In the paper, with a
+# ceiling, the model does not know the thing itself, and being shown others does not teach it. On pocket-opt hardly a line rises beyond its bar, and squad *falls*:
+# perhaps because it has read these very forms in pretraining, one to three blocks to a text, so that an example tells it little and lengthens the prompt. In the paper, with a
 # large OPT, squad gains 15 points from 32 of them; RTE and WiC fall there, too.
 #
 # Demonstrations are free of training, not of cost: every question carries them along.

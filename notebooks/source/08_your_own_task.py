@@ -436,7 +436,8 @@ if measurements:
 # %% [markdown]
 # Whatever stands there, read it with these limits:
 #
-# - **What was covered**: the first sentence names models, tasks and seeds. The intervals are over tasks; no interval can say what another
+# - **What was covered**: the first sentence names models, tasks and seeds. Beside importance, the rule that does not look is counted over the cells
+#   where importance is defined. The intervals are over tasks; no interval can say what another
 #   *kind* of model would do. With few tasks they are rough.
 # - **A dead key is a trap.** Its performance is that of head only, so two of the three pairs only ask whether query and value beat the head. The
 #   open marker, which looks at nothing, gets these right. A ruler that reads moves can get them wrong: Adam moves a dead key, too (lesson 02).
@@ -446,7 +447,7 @@ if measurements:
 #   does, it still has to be found.
 # - Where no term beats head only, there is no order in the performances but noise, and it pulls every tau towards zero.
 #
-# To add your own model: `python -m beft_lib rulers --model YOURS --data pocket --out rulers_yours.json` (hours), and then
+# To add your own model: `python -m beft_lib rulers --model YOURS --data mini --out rulers_yours.json` (hours), and then
 # `python -m beft_lib agreement rulers_yours.json`.
 
 # %% [markdown]
