@@ -232,7 +232,8 @@ def notes(rows: Iterable[Row]) -> list[str]:
 
 def _key_note(model: str, every: Sequence[Cell]) -> str:
     apart = max(abs(cell.scores["key"] - cell.scores["head"]) for cell in every)
-    seen = f"the two are at most {apart:.3f} apart in {len(every)} cells"
+    largest = f"at most {apart:.3f} apart" if apart >= 0.0005 else "equal to three decimals" if apart else "equal"
+    seen = f"the two are {largest} in {len(every)} cells"
     facts = every[0].facts
     kind = f"{facts.get('family', 'this family')}, {facts.get('positions', 'unknown')} positions"
     if facts.get("key_is_dead"):

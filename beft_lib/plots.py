@@ -243,13 +243,13 @@ def runs(table: pd.DataFrame | Sequence[Run], chance: float | None = None, title
     right.set_xlabel("seconds of training")
     if chance is not None:
         left.axvline(chance, color="black", linestyle="--", linewidth=1)
-        left.annotate("guessing", (chance, 0.5), xycoords=("data", "axes fraction"), xytext=(4, 0), fontsize=9,
-                      textcoords="offset points", rotation=90, ha="left", va="center")  # fmt: skip
+        left.annotate("guessing", (chance, 1), xycoords=("data", "axes fraction"), xytext=(0, 2), fontsize=9,
+                      textcoords="offset points", ha="center", va="bottom")  # fmt: skip
     several, errors = (told["seeds"] > 1).any(), (told["standard error"] > 0).any()
     seeds = "open = one seed, filled = mean with 95 % interval" if several else "one seed each"
     if errors and not several:
         seeds += ", ± one standard error"
-    left.set_title(title or f"{frame['task'].iloc[0]}: {seeds}", loc="left")
+    left.set_title(title or f"{frame['task'].iloc[0]}: {seeds}", loc="left", pad=6 if chance is None else 18)
     every = ", ".join(
         f"{method} {row['score']:.3f}" + (f" ± {row['standard error']:.3f}" if row["standard error"] > 0 else "")
         for method, row in told.iterrows()

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SHOWN = ("importance", "magnitude", "Fisher, warm head")  # the three of lesson 04
-MEASURE = "python -m beft_lib rulers --model minilm --data mini --out data/results/rulers_minilm.json"
+MEASURE = (
+    "python -m beft_lib rulers --model minilm --data mini --tasks cola sst2 stsb cb rte wic --seeds 0 1 2 --epochs 8 "
+    "--rates 3e-3 1e-2 --out data/results/rulers_minilm_mini.json"
+)
 
 
 def shipped(pattern: str = "rulers*.json", with_biases: bool | None = None) -> list[Row]:

@@ -5,6 +5,8 @@ from functools import cache
 import pytest
 
 from beft_lib import mini
+from beft_lib.experiments import shipped_rows
+from beft_lib.runtime import data_folder
 from beft_lib.tasks import TASKS
 
 SIZES = {"cb": (200, 100)}  # the others: 300 and 200
@@ -52,6 +54,30 @@ def test_length_tells_next_to_nothing(name):
 @pytest.mark.parametrize(("name", "shortcut"), [key for key in MARGIN if key[0] in mini.shipped()])
 def test_a_shortcut_stays_near_chance(name, shortcut):
     assert figures(name)["shortcuts"][shortcut]["folds"] < CHANCE.get(name, 0.5) + MARGIN[name, shortcut]
+
+
+def test_minilm_beside_the_shortcuts_tells_a_clear_lead_from_none():
+    """In accuracy where the task's own metric is another; held-out tries do not count."""
+    seen = {"shortcuts": {"all words": {"validation": 0.5, "folds": 0.55}}, "validation": 100}
+    row = {"method": "full", "task": "cola", "score": 0.3, "metric_accuracy": 0.7}
+    tries = [{**row, "metric_accuracy": 0.1, "scored_on": "held-out part of train"}, {**row, "method": "value"}]
+    [line] = mini.beside_shortcuts({"cola": seen}, [row, row, *tries]).to_dict("records")
+    assert (line["seeds"], line["it reaches"], line["clearly better"]) == (2, 0.55, "yes")
+    assert line["ahead by"] == pytest.approx(0.15)
+    [line] = mini.beside_shortcuts({"cola": seen}, [{**row, "metric_accuracy": 0.6}]).to_dict("records")
+    assert line["clearly better"] == "no"
+    assert mini.beside_shortcuts({"cola": seen}, tries).empty
+
+
+def test_the_shipped_figures_of_minilm_are_whole():
+    """Three seeds of every task, and what the data cards say of them."""
+    rows = shipped_rows(mini.TUNED)
+    table = mini.beside_shortcuts({name: figures(name) for name in mini.shipped()}, rows).set_index("task")
+    assert table["seeds"].to_dict() == dict.fromkeys(mini.shipped(), len(mini.SEEDS))
+    for name, line in table.iterrows():
+        card = (data_folder() / "mini" / str(name) / "README.md").read_text(encoding="utf-8")
+        reached = f"{line['MiniLM']:.3f} ± {line['±']:.3f}".replace("0.", ".")
+        assert reached in card, f"the card of {name} does not say {reached}"
 
 
 def test_the_figures_can_fail():

@@ -35,7 +35,7 @@ SHOTS = 2  # so many fit into 256 positions on every task
 LARGE = 5000
 # full: a small model wants more than the paper's 1e-5. head: the paper's for its biases, and more.
 RATES = {"full": (3e-4, 1e-3), "head": (1e-3, 1e-2)}
-LARGE_EPOCHS = 3.0
+LARGE_EPOCHS = 10.0
 READINGS = 5000  # at the low-data size: so many epochs that about as many examples are read
 BATCH = {LARGE: 32, None: 16}  # None: the low-data size
 TIMED_EPOCHS = 10.0

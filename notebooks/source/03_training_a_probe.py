@@ -25,13 +25,13 @@
 #
 # **Time:** about 45 minutes with the exercises. The code itself runs for at most 4 minutes in the profile `laptop`, on two CPU cores.
 #
-# **You need:** lesson 01 (the importance formula), and to have trained one network before, of any kind.
+# **You need:** lesson 01 (the importance formula), and to have trained one network before.
 
 # %%
 beft_lib.start("03")
 
 # %% [markdown]
-# ## Why a probe
+# ## 1. Why a probe
 #
 # A Transformer layer has three bias vectors in its attention: one is added to every *query*, one to every *key*, one
 # to every *value*. (A **bias** is a vector that a layer adds to its output, whatever the input is.) BEFT fine-tunes
@@ -51,7 +51,7 @@ from beft_lib.display import show
 from beft_lib.widget_trajectory import trajectory_player
 
 # %% [markdown]
-# ## What there is to move
+# ## 2. What there is to move
 #
 # Our task is **sst2**: one sentence, is the writer pleased or not? The model is a real pretrained BERT (in the pocket
 # profile, a small one trained for this course). Its *head*, the small layer that turns its output into an answer, is
@@ -79,11 +79,11 @@ lengths = pd.DataFrame({term: pre[term].norm(dim=-1) for term in pre})  # (L, 3)
 show(lengths.rename_axis("layer"), "Length of each bias before training")
 
 # %% [markdown]
-# In the BERT models that we have looked at, query biases are long, value biases several times shorter, and key biases
+# In the BERT models we have looked at, query biases are long, value biases several times shorter, and key biases
 # tiny. Keep this table in mind: the importance score is *relative*, so a short vector needs only a
 # short move to score high.
 #
-# **Predict:** the probe trains these three terms and the head. Which part of all the model's parameters is that:
+# **Predict:** the probe trains these three terms and the head. Which part of the model's parameters is that:
 # about a tenth, about a hundredth, or far less?
 
 # %%
@@ -93,7 +93,7 @@ counts = prepare(model, "qkv", seed=0)
 print(counts)
 
 # %% [markdown]
-# Far less. The count is easy to check: three terms, L layers, d numbers each. (The head is counted apart, because
+# Far less. Easy to check: three terms, L layers, d numbers each. (The head is counted apart, because
 # every method trains it.)
 
 # %% tags=["nbval-check-output"]
@@ -101,7 +101,7 @@ print("three terms of L × d numbers:", counts.method == 3 * L * d)
 print("less than a hundredth of the model:", counts.method < counts.model / 100)
 
 # %% [markdown]
-# ## One step by hand
+# ## 3. One step by hand
 #
 # What happens inside? `prepare` has **frozen** the model, so that only the head can learn, and has put beside each
 # bias a vector of zeros, its **delta**. From now on the layer uses
@@ -263,7 +263,7 @@ def layer_score(pre, post, layer):  # (L, d), (L, d), int -> float
 check.l03_layer_score(layer_score)
 
 # %% [markdown]
-# ## The probe, live
+# ## 4. The probe, live
 #
 # The authors' probe for this task takes about 1,000 steps: 1,000 sentences,
 # 16 times, in batches of 16. We want to sit and watch, so ours takes 150, and makes them longer: five times the
@@ -319,7 +319,7 @@ show(share[["query", "value"]].round(0).astype(int), "Share of each layer in a t
 # the smallest share; the last has the shortest, and one of the largest. Part of what a score shows was there before.
 
 # %% [markdown]
-# ## Step by step
+# ## 5. Step by step
 #
 # The probe has recorded every step, so we can replay it. Thin lines are single layers, thick ones the mean.
 #
@@ -362,7 +362,7 @@ trajectory_player(result)
 # as long as pre, scores m² / (1 + m²): mainly the length of the move, measured in lengths of pre.
 
 # %% [markdown]
-# ## How short is long enough?
+# ## 6. How short is long enough?
 #
 # If a tenth of the probe makes the same choice, nine tenths were wasted. The record can tell.
 
@@ -448,7 +448,7 @@ show(table.assign(choice=[seen.best for seen in settled.values()]), "Where each 
 # still for ten steps, not that it always will, nor that it is good.
 
 # %% [markdown]
-# ## A choice that comes too easily
+# ## 7. A choice that comes too easily
 #
 # Right from the first step, whatever the seed: should that please you? The first step had seen sixteen sentences, and
 # Adam had moved every number of query and value by about the same amount. What was left to tell them apart? Mostly
@@ -497,7 +497,7 @@ if measured:
 # are as clear as if something had been learned. Always show performance beside the score.
 
 # %% [markdown]
-# ## Importance against magnitude
+# ## 8. Importance against magnitude
 #
 # Magnitude does not divide by the vector's length. At the last step above it named query (with MiniLM).
 #
@@ -569,7 +569,7 @@ my_change = "b"
 check.l03_key(my_change)
 
 # %% [markdown]
-# ## Tune the choice, and only that
+# ## 9. Tune the choice, and only that
 #
 # The probe's model is thrown away. `fine_tune` starts from the pretrained model again, with every delta at zero and a
 # fresh head, and trains the chosen term only. For comparison we tune the **head only**, no bias at all. About a

@@ -51,7 +51,7 @@ from beft_lib.scores import magnitude_per_layer
 from beft_lib.widget_costs import cost_calculator
 
 # %% [markdown]
-# ## The table in question
+# ## 1. The table in question
 #
 # The authors of BEFT took BERT-base and RTE (does one sentence follow from another?) with 300 training examples, and
 # tuned it in four ways: the value bias alone; equally many parameters drawn at random over the encoder; all biases (a
@@ -73,7 +73,7 @@ show(paper, "RTE, 300 examples, BERT-base: accuracy in percent, as the paper rep
 # have it.
 
 # %% [markdown]
-# ## The cost, before anything runs
+# ## 2. The cost, before anything runs
 #
 # We work on **sst2** (is the writer pleased or not?), with 300 examples as in the paper's table. `prepare` brings the
 # model to the start line of a method: pretrained weights, a fresh head, and a gradient only for what is trained.
@@ -179,7 +179,7 @@ check.l05_floor(my_prediction)
 # reports how many layers it kept.
 
 # %% [markdown]
-# ## Choose
+# ## 3. Choose
 #
 # A short probe chooses, as in lesson 03. All learning rates in this lesson are the authors' times `faster`: for
 # *every* method the same factor, because we train for two epochs instead of the authors' sixteen.
@@ -199,7 +199,7 @@ moves = dict(result.ranking(score=magnitude_per_layer))  # mean |change| of an e
 print("the key bias has hardly moved:", moves["key"] < 0.01 * moves["value"])
 
 # %% [markdown]
-# ## Tune the choice, and its rivals
+# ## 4. Tune the choice, and its rivals
 #
 # Five methods with three seeds each. A seed decides the first head, the order of the examples, the dropout, and for
 # `random_uniform` also *which* parameters are drawn. Within one seed all methods start with the same head and see the
@@ -231,7 +231,7 @@ ends = {method: sum(run.losses[-10:].mean() for run in each) / len(each) for met
 print("  ".join(f"{method} {loss:.3f}" for method, loss in ends.items()))
 
 # %% [markdown]
-# ## How sure is that?
+# ## 5. How sure is that?
 #
 # A lucky seed is lucky for every method: an easy order of batches helps all of them. So do not compare two means, each
 # with its own spread. Take the **difference within each seed**, and ask how sure its mean is. With $d_s = a_s - b_s$
@@ -301,7 +301,7 @@ print("the chosen bias is a file of less than 100 kB:", size[choice] < 100_000)
 print("all parameters are more than fifty times as large:", size["full"] > 50 * size[choice])
 
 # %% [markdown]
-# ## The course's own table
+# ## 6. The course's own table
 #
 # Two epochs and three seeds are what a lesson has time for. The course measured the same beforehand with more epochs, with
 # up to five seeds, and with a learning rate for each method, chosen on a quarter of *train* that was held out (`own rates`
@@ -407,7 +407,7 @@ my_answer = "c"
 check.l05_claim(my_answer)
 
 # %% [markdown]
-# ## RoBERTa: the same code
+# ## 7. RoBERTa: the same code
 #
 # RoBERTa was pretrained longer, on more text, with other tokens. Where its biases are, a row of the library's table
 # knows (lesson 07), so nothing changes but a name.
@@ -435,7 +435,7 @@ show(pd.DataFrame(table).T[["model", "query", "key", "value", "chosen", "head"]]
 # that is what Adam makes of rounding.)
 
 # %% [markdown]
-# ## Save, share, load
+# ## 8. Save, share, load
 #
 # A run is a pretrained model plus a few vectors. `save_adapter` writes those vectors, and what one has to know of
 # them. We tune once more with seed 0, briefly, since a model holds one run at a time.

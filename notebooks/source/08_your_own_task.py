@@ -418,19 +418,21 @@ print("decay of the move does not:", bool(keys["weight decay 0.1"] < keys["as it
 
 # %%
 from beft_lib.relating import UNSEEN, relation, told
+from beft_lib.rulers import RULERS
 from beft_lib.verdicts import MEASURE, shipped
 
 measurements = shipped("rulers*.json")
 if measurements:
     related = relation(measurements)
-    ours = related["ruler"].isin(["importance", "magnitude", "Fisher, warm head", UNSEEN])
-    show(related[ours].set_index(["ruler", "question"]), "Kendall's tau, with 95 % intervals over tasks")
+    few = related["ruler"].isin(["importance", "magnitude", "Fisher, warm head", UNSEEN])
+    show(related[few].set_index(["ruler", "question"]), "Kendall's tau, with 95 % intervals over tasks")
 else:
     print(f"No measurements here yet. This makes them, in hours: {MEASURE}")
 
 # %%
 if measurements:
     show(relation_forest(related))
+    show(pd.DataFrame({"what it is": RULERS}).rename_axis("ruler"), "The rulers of this picture")
     say(told(measurements))
 
 # %% [markdown]
