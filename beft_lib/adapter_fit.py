@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any, cast
 
@@ -57,19 +58,28 @@ def fit(model: nn.Module, contents: Contents) -> Adapter:
             continue  # zero, where there is nothing to move
         moved = _fit_deltas(model, contents, key, tensor, here)
         deltas |= {(path, term): delta for term, delta in moved.items()}
+        bias = pretrained_of(model, path + ".bias")
         if not moved:  # a bias outside attention: set as a whole
-            bias = pretrained_of(model, path + ".bias")
-            parameters[path + ".bias"] = bias.float() + _row(contents, key, tensor, bias.numel()).to(bias.device)
+            whole = bias.float() + _row(contents, key, tensor, bias.numel()).to(bias.device)
+            parameters[path + ".bias"] = _holds(contents, key, whole, bias.dtype)
+        elif bias.dtype.itemsize < 4:
+            _holds(contents, key, tensor.float().abs() + bias.float().abs().max().to(tensor.device), bias.dtype)
     return Adapter(deltas, parameters, tuple(contents.own.get("labels", ())))
 
 
 def _check_peft_base(model: nn.Module, contents: Contents) -> None:
     """PEFT states its base by name only: compared by the last part, since folders differ by machine."""
-    stated = contents.config.get("base_model_name_or_path")
+    stated = contents.config.get("base_model_name_or_path") or ""
     here, source = base_of(model), cast(Any, getattr(model, "beft_source", None))
     loaded_from = str(getattr(model.config, "name_or_path", "") or "")
     names = [name for name in (loaded_from, here["name"], here["hub"], getattr(source, "path", "")) if name]
-    if isinstance(stated, str) and stated and names and _last(stated) not in map(_last, names):
+    if not isinstance(stated, str) or (names and not stated):
+        raise _refusal(
+            contents,
+            f"base_model_name_or_path is {contents.config.get('base_model_name_or_path')!r}: it does not say which "
+            "model it was trained on. Where you know it, write that model's name there, in adapter_config.json.",
+        )
+    if names and _last(stated) not in map(_last, names):
         raise _refusal(
             contents,
             f"trained on {stated!r}; this model is {names[0]!r}. Load it on {stated!r}; or, where these are the same "
@@ -91,22 +101,24 @@ def _check_targets(model: nn.Module, contents: Contents, targets: dict[str, str]
 
 
 def _check_keys(model: nn.Module, contents: Contents) -> None:
-    """No tensor too few and none too many; of the model's weights an adapter sets its head and biases only."""
+    """No tensor too few and none too many; of the model's weights an adapter sets biases, its head, and what belongs
+    to the head (a pooler, which some checkpoints lack).
+    """
     found = set(contents.tensors)
     saved: list[str] = list((contents.own or contents.config).get("modules_to_save") or ())
     expected = set(contents.own["tensors"]) if contents.own else _promised_by_peft(model, contents, saved)
     if missing := sorted(expected - found):
         raise _refusal(contents, f"{len(missing)} tensors are missing (first: {missing[0]}). Fetch the adapter again.")
-    head = head_parameters(model)
+    own_weights = {*head_parameters(model), *getattr(model, "beft_fresh", ())}
 
     def holds(key: str) -> bool:
         name = key.removeprefix(PREFIX)
-        if contents.own:
-            biases = bool(DELTA.fullmatch(key)) or name.endswith("bias")
-            return key in expected and (biases or name in head or any(name.startswith(entry + ".") for entry in saved))
-        if DELTA.fullmatch(key):  # of a pattern (a string), what it means is left to PEFT
-            return key in expected or not isinstance(contents.config.get("target_modules"), list)
-        return any(f"{entry}." in name for entry in saved)  # to PEFT, "classifier" means "pre_classifier" as well
+        if DELTA.fullmatch(key) or (contents.own and name.endswith("bias")):
+            return key in expected
+        if name not in own_weights and "pooler" not in name.split("."):
+            return False
+        # To PEFT, "classifier" means "pre_classifier" as well.
+        return key in expected if contents.own else any(f"{entry}." in name for entry in saved)
 
     if extra := sorted(key for key in found if not holds(key)):
         raise _refusal(
@@ -118,13 +130,18 @@ def _check_keys(model: nn.Module, contents: Contents) -> None:
 
 def _promised_by_peft(model: nn.Module, contents: Contents, saved: list[str]) -> set[str]:
     """The keys that a PEFT configuration promises on this model."""
-    targets = contents.config.get("target_modules")
+    targets: list[str] | str = contents.config["target_modules"]
+    try:
+        pattern = re.compile(targets) if isinstance(targets, str) else None
+    except re.error as error:
+        raise _refusal(contents, f"target_modules is {targets!r}, which is no pattern ({error}).") from None
     promised: set[str] = set()
     for path, module in model.named_modules():
         if _ends(path, saved):
             promised |= {f"{PREFIX}{path}.{name}" for name, _ in module.named_parameters()}
-        elif isinstance(module, nn.Linear) and isinstance(targets, list) and _ends(path, targets):
-            promised.add(f"{PREFIX}{path}.beft_bias")
+        elif isinstance(module, nn.Linear) and not any(f".{entry}." in f".{path}" for entry in saved):
+            targeted = pattern.fullmatch(path) if pattern else _ends(path, cast(list[str], targets))
+            promised |= {f"{PREFIX}{path}.beft_bias"} if targeted else set()
     return promised
 
 
@@ -138,8 +155,12 @@ def _fit_parameter(model: nn.Module, contents: Contents, name: str, tensor: Tens
     except AttributeError:
         raise _refusal(contents, f"{name} is not in {type(model).__name__}. Load it on its own base model.") from None
     if parameter.shape == tensor.shape:
-        return tensor.to(parameter.device, parameter.dtype)
-    if parameter.shape[1:] == tensor.shape[1:] and parameter.shape[0] == getattr(model.config, "num_labels", None):
+        return _holds(contents, name, tensor, parameter.dtype).to(parameter.device)
+    if (
+        parameter.ndim == tensor.ndim
+        and parameter.shape[1:] == tensor.shape[1:]
+        and parameter.shape[0] == getattr(model.config, "num_labels", None)
+    ):
         raise _labels_differ(contents, tensor.shape[0], parameter.shape[0])
     raise _shape_differs(contents, name, tensor, tuple(parameter.shape))
 
@@ -167,9 +188,21 @@ def _row(contents: Contents, key: str, tensor: Tensor, width: int) -> Tensor:
     return tensor.flatten().to(torch.float32)
 
 
+def _holds(contents: Contents, key: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """The tensor in a model's own type, which has to be large enough for it."""
+    cast_ = tensor.to(dtype)
+    if not bool(torch.isfinite(cast_).all()):
+        raise _refusal(
+            contents,
+            f"{key} has numbers up to {tensor.abs().max().item():.3g}, which become infinite in this model's {dtype}. "
+            "Load the model in float32.",
+        )
+    return cast_
+
+
 def _same(here: list[float], there: list[Any]) -> bool:
     """Equal as far as 16 bits tell."""
-    if len(here) != len(there) or not all(isinstance(value, (int, float)) for value in there):
+    if len(here) != len(there) or not all(isinstance(v, (int, float)) and math.isfinite(v) for v in there):
         return False
     return all(abs(a - b) <= 0.01 * abs(b) + 1e-6 for a, b in zip(here, there, strict=True))
 

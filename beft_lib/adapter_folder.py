@@ -30,7 +30,7 @@ from torch import Tensor
 from .errors import AdapterError
 from .files import write_bytes_whole
 
-FORMAT = 1
+FORMAT = 2  # 1 knew a base by fewer of its weights, and had no digest
 WEIGHTS, CONFIG, OWN, CARD = "adapter_model.safetensors", "adapter_config.json", "beft.json", "README.md"
 PICKLE = "adapter_model.bin"
 JSON_LIMIT = 4 << 20  # bytes; ours are a few kB
@@ -38,7 +38,7 @@ JSON_LIMIT = 4 << 20  # bytes; ours are a few kB
 # What beft.json must say, and as what.
 _FIELDS: dict[str, type | tuple[type, ...]] = {
     "method": str, "terms": list, "task": str, "labels": list, "seed": int, "metrics": dict, "base": dict,
-    "modules_to_save": list, "file": dict, "tensors": dict,
+    "modules_to_save": list, "file": dict, "tensors": dict, "versions": dict, "digest": str,
 }  # fmt: skip
 _BASE_FIELDS: dict[str, type | tuple[type, ...]] = {
     "name": str, "hub": str, "family": str, "layers": int, "width": int, "sample": list,
@@ -65,6 +65,11 @@ def read_folder(folder: str | Path) -> Contents:
         )
     if config:
         _check_names(config, folder / CONFIG)
+    if config and not own and config.get("target_modules") is None:
+        raise AdapterError(
+            f"{folder / CONFIG}: target_modules is null; expected a list of modules' names, or a pattern, as PEFT's "
+            "save_pretrained writes it."
+        )
     if config and config.get("peft_type") != "BEFT":
         raise AdapterError(
             f"{folder / CONFIG}: peft_type is {config.get('peft_type')!r}; expected 'BEFT'. "
@@ -204,7 +209,8 @@ def _check_own(own: Mapping[str, Any], path: Path) -> None:
     """beft.json has a format we know, its fields, and no path where a name should be."""
     if own.get("format") != FORMAT:
         raise AdapterError(
-            f"{path}: format {own.get('format')!r}; this beft_lib reads {FORMAT}. Update it (pip install -U beft-lib)."
+            f"{path}: format {own.get('format')!r}; this beft_lib reads {FORMAT}. Update it (pip install -U "
+            "beft-lib); an older adapter has to be saved anew."
         )
     base = own["base"] if isinstance(own.get("base"), dict) else {}
     for place, fields in ((own, _FIELDS), (base, _BASE_FIELDS)):
@@ -213,6 +219,9 @@ def _check_own(own: Mapping[str, Any], path: Path) -> None:
                 raise AdapterError(
                     f"{path}: {name!r} is {place.get(name)!r}; expected {kind}. The file was altered: fetch it again."
                 )
+    labels = own["labels"]
+    if not all(isinstance(label, str) for label in labels) or len(set(labels)) != len(labels):
+        raise AdapterError(f"{path}: labels are {labels!r}; expected names, none twice. Fetch it again.")
     _check_names(own, path)
     named = own["file"].get("name")
     if named != WEIGHTS:
@@ -222,6 +231,14 @@ def _check_own(own: Mapping[str, Any], path: Path) -> None:
             raise AdapterError(
                 f"{path}: base {name} is {base[name]!r}; expected a name or a hub id owner/name, not a path."
             )
+    if own["digest"] != digest(own):
+        raise AdapterError(f"{path} is not as it was saved (its digest differs): it was altered. Fetch it again.")
+
+
+def digest(own: Mapping[str, Any]) -> str:
+    """SHA-256 of what beft.json says, but for this. It tells of accidents; who forges a file can forge it as well."""
+    told = {name: value for name, value in own.items() if name != "digest"}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode("utf-8")).hexdigest()
 
 
 def _check_names(found: Mapping[str, Any], path: Path) -> None:

@@ -160,7 +160,10 @@ def _width(part: Part) -> int:
 
 
 def _sample(model: nn.Module) -> list[float]:
-    """A few numbers of the pretrained q, k and v: by these a base is known under any name and in any precision."""
+    """A few numbers of the pretrained weights: by these a base is known under any name and in any precision.
+
+    Four each of q, k and v in three layers, and one of every other tensor in every layer and of the embeddings.
+    """
     chosen, paths = {0, len(layers_of(model)) // 2, len(layers_of(model)) - 1}, paths_of(model)
     picked: list[float] = []
     for part in (part for term in TERMS for part in parts_of(model, term) if part.layer in chosen):
@@ -170,4 +173,25 @@ def _sample(model: nn.Module) -> list[float]:
                 continue
             values = pretrained_of(model, f"{paths[part.module]}.{leaf}").reshape(-1)
             picked += values[:: max(1, values.numel() // 4)][:4].float().tolist()
+    picked += [_middle(pretrained_of(model, name)) for name in _others(model, paths)]
     return [float(f"{value:.6g}") for value in picked]
+
+
+def _others(model: nn.Module, paths: Mapping[nn.Module, str]) -> list[str]:
+    """The base's parameters that are no part of q, k or v, by their stock names: of the layers and the embeddings."""
+    attention = {paths[part.module] for term in TERMS for part in parts_of(model, term)}
+    within = [*layers_of(model), cast(Any, model).get_input_embeddings()]
+    stock = re.compile(r"\.parametrizations(\.\w+)\.original$|\.base_layer(?=\.)")  # under a delta; under LoRA
+    names = []
+    for path in (paths[module] for module in within):
+        for held, _ in model.get_submodule(path).named_parameters(path):
+            name = stock.sub(lambda match: match[1] or "", held)
+            added = ".parametrizations." in name or ".lora_" in name  # by a run, not by the checkpoint
+            if not added and name.rpartition(".")[0] not in attention:
+                names.append(name)
+    return sorted(names)  # a parametrized weight comes after its bias
+
+
+def _middle(tensor: Tensor) -> float:
+    """The number in the middle of a tensor."""
+    return float(tensor.reshape(-1)[tensor.numel() // 2])

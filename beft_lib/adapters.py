@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from . import __version__, biases, folding, sparse, wrapping
 from .adapter_card import card
 from .adapter_fit import check_base, fit
-from .adapter_folder import CARD, CONFIG, FORMAT, OWN, WEIGHTS, Contents, is_path, read_folder, write_folder
+from .adapter_folder import CARD, CONFIG, FORMAT, OWN, WEIGHTS, Contents, digest, is_path, read_folder, write_folder
 from .adapter_tensors import (
     DELTA,
     Adapter,
@@ -52,6 +52,7 @@ def save_adapter(run: Run, folder: str | Path) -> Path:
     trained = trained_of(run)
     data = save(dict(trained.tensors), metadata={"format": "pt"})
     own = {**_facts(run), **_contents(trained, data)}
+    own["digest"] = digest(own)
     files = {WEIGHTS: data, OWN: _json(own), CARD: card(own).encode("utf-8")}
     if trained.portable:
         files[CONFIG] = _json(_peft_config(run.model, own))
@@ -65,7 +66,7 @@ def load_adapter(model: nn.Module, folder: str | Path, name: str = "default") ->
     """
     contents = read_folder(folder)
     check_base(model, contents)
-    adapter = fit(model, contents)
+    adapter, told = fit(model, contents), _description(contents)
     biases.find_biases(model, {term for _, term in adapter.deltas})  # the last step that can refuse
     pristine: dict[str, Tensor] = model.__dict__.setdefault("beft_pristine", {})
     for key in adapter.parameters:
@@ -73,7 +74,7 @@ def load_adapter(model: nn.Module, folder: str | Path, name: str = "default") ->
     model.__dict__.setdefault("beft_labels", dict(cast(Any, model.config).id2label))
     model.__dict__.setdefault("beft_adapters", {})[name] = adapter
     use_adapter(model, name)
-    return _description(contents)
+    return told
 
 
 def use_adapter(model: nn.Module, name: str | None) -> None:
@@ -124,6 +125,7 @@ def merge_adapter(model: nn.Module, fold: bool = False) -> nn.Module:
             f"{type(model).__name__} was tuned with a prefix, which no weight can hold: keep it as PEFT does, "
             "beft_lib.wrapping.acting(model).save_pretrained(folder)."
         )
+    folding.check(model, fold)  # before a LoRA run goes into the weights
     wrapping.unwrap(model, merge=True)
     sparse.remove(model, merge=True)
     folding.fold(model) if fold else folding.settle(model)

@@ -32,7 +32,7 @@ def fold(model: nn.Module) -> nn.Module:
     Raises ModelError, with nothing changed, where folding is not exact (attention sinks, attention dropout in training
     mode) or where stock code of this family has no place for what is left (a bias behind attention, a trained b_q).
     """
-    _check_exact(model)
+    check(model, fold=True)
     family = family_of(model)
     heads, kv_heads, head_dim = family.counts(model.config)
     values = find_biases(model, ["value"])["value"].values()  # (L, kv_heads · d_head)
@@ -52,14 +52,27 @@ def settle(model: nn.Module) -> nn.Module:
     return _settle(model, {})
 
 
+def check(model: nn.Module, fold: bool) -> tuple[dict[str, torch.Size], str]:
+    """Refuse, before anything is changed, what ``fold`` (or else ``settle``) refuses.
+
+    Returns the keys (and shapes) of the stock model that will hold the result, and what its configuration switches on.
+    """
+    if fold:
+        _check_exact(model)
+    paths, held = {module: name for name, module in model.named_modules()}, {}
+    layers, family = layers_of(model), family_of(model)
+    for part in (part for term in TERMS for part in parts_of(model, term)):
+        if bool(term_in(part).any()):
+            folds = fold and part.term == "value"
+            module = output_of(layers[part.layer], family) if folds else part.module
+            held[f"{paths[module]}.bias"] = "o" if folds else part.term
+    return _stock(model, held)
+
+
 def _settle(model: nn.Module, moves: Mapping[nn.Module, Tensor]) -> nn.Module:
     paths = {module: name for name, module in model.named_modules()}
-    held = {f"{paths[output]}.bias": "o" for output, move in moves.items() if bool(move.any())}
     parts = [part for term in TERMS for part in parts_of(model, term)]
-    for part in parts:
-        if not (moves and part.term == "value") and bool(term_in(part).any()):
-            held[f"{paths[part.module]}.bias"] = part.term
-    stock, switch = _stock(model, held)
+    stock, switch = check(model, fold=bool(moves))
     remove(model, merge=True)
     with torch.no_grad():
         for part in (part for part in parts if moves and part.term == "value"):

@@ -25,11 +25,11 @@ from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification
 
 from beft_lib import adapter_folder, load_model, load_task, methods, verify
-from beft_lib.adapter_folder import CARD, CONFIG, OWN, PICKLE, WEIGHTS, read_folder, write_folder
+from beft_lib.adapter_folder import CARD, CONFIG, OWN, PICKLE, WEIGHTS, digest, read_folder, write_folder
 from beft_lib.adapters import describe_adapter, load_adapter, merge_adapter, save_adapter, use_adapter
 from beft_lib.architectures import FAMILIES, Separate, head_parameters, parts_of
 from beft_lib.biases import all_deltas
-from beft_lib.errors import AdapterError, BeftError, UnknownName
+from beft_lib.errors import AdapterError, BeftError, ModelError, UnknownName
 from beft_lib.methods import METHODS, Run, fine_tune, method_row
 from beft_lib.training import Training
 
@@ -78,8 +78,11 @@ def same_state(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 
 
 def edit(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change a JSON file, and beft.json's digest with it: what a careful forger would write."""
     found = json.loads(path.read_text(encoding="utf-8"))
     change(found)
+    if "digest" in found:
+        found["digest"] = digest(found)
     path.write_text(json.dumps(found), encoding="utf-8")
 
 
@@ -319,6 +322,21 @@ def _both(*steps: Callable[[Path], Any]) -> Callable[[Path], Any]:
     return lambda folder: [step(folder) for step in steps]
 
 
+def _retensor_with(key: str, change: Callable[[Tensor], Tensor]) -> Callable[[Path], Any]:
+    return lambda folder: _retensor(folder, lambda tensors: tensors.update({key: change(tensors[key])}))
+
+
+def _text_of(name: str, old: str, new: str) -> Callable[[Path], Any]:
+    """Exchange a piece of a file's text, its digest left as it was: an accident, or an honest editor."""
+
+    def change(folder: Path) -> None:
+        text = (folder / name).read_text(encoding="utf-8")
+        assert old in text
+        (folder / name).write_text(text.replace(old, new), encoding="utf-8")
+
+    return change
+
+
 def _fill(value: float) -> Callable[[Path], Any]:
     return lambda folder: _retensor(folder, lambda tensors: next(iter(tensors.values())).view(-1)[0].fill_(value))
 
@@ -329,10 +347,20 @@ def _add(name: str, *shape: int, dtype: torch.dtype = torch.float32) -> Callable
 
 def _link(name: str) -> Callable[[Path], Any]:
     def move(folder: Path) -> None:
+        _can_link(folder.parent)
         (folder / name).rename(folder.parent / "elsewhere")
         (folder / name).symlink_to(folder.parent / "elsewhere")
 
     return move
+
+
+def _can_link(folder: Path) -> None:
+    """Skip where links may not be made: Windows without its developer mode."""
+    try:
+        (folder / "a-link").symlink_to(folder)
+    except OSError as error:
+        pytest.skip(f"no links here: {error}")
+    (folder / "a-link").unlink()
 
 
 def _bytes(change: Callable[[bytes], bytes]) -> Callable[[Path], Any]:
@@ -349,6 +377,8 @@ def _text(name: str, text: str) -> Callable[[Path], Any]:
 
 WORD = "base_model.model.bert.embeddings.word_embeddings.weight"
 VALUE9 = "base_model.model.bert.encoder.layer.9.attention.self.value.beft_bias"
+POSITION = "base_model.model.bert.embeddings.position_embeddings.weight"
+BIAS = "base_model.model.classifier.bias"
 OUTPUT = "base_model.model.bert.encoder.layer.0.output.dense.beft_bias"
 REFUSALS: dict[str, tuple[Callable[[Path], Any], dict[str, Any], str]] = {
     "another family": (lambda _: None, {"family": "electra"}, "family 'bert'.*has family 'electra'"),
@@ -371,6 +401,18 @@ REFUSALS: dict[str, tuple[Callable[[Path], Any], dict[str, Any], str]] = {
     "PEFT's, a weight too many": (_both(_add(WORD, 4, 32), _as_peft), {}, "more than the adapter should hold"),
     "PEFT's, NaN": (_both(_fill(math.nan), _as_peft), {}, "NaN or infinity"),
     "PEFT's, truncated": (_both(_as_peft, _bytes(lambda data: data[:-5])), {}, "no whole safetensors file"),
+    "PEFT's pattern, a tensor missing": (_both(_drop, _as_peft, _set("target_modules", r".*\.value", CONFIG)), {},
+                                         "1 tensors are missing"),
+    "PEFT's pattern, one too many": (_both(_add(OUTPUT, 1, 32), _as_peft, _set("target_modules", r".*\.value", CONFIG)),
+                                     {}, "more than the adapter should hold"),
+    "PEFT's pattern is none": (_both(_as_peft, _set("target_modules", "(", CONFIG)), {}, "which is no pattern"),
+    "PEFT's, no targets": (_both(_as_peft, _set("target_modules", None, CONFIG)), {}, "target_modules is null"),
+    "PEFT's, a base that is no name": (_both(_as_peft, _set("base_model_name_or_path", 3, CONFIG)), {},
+                                       "base_model_name_or_path is 3"),
+    "PEFT's, no base named": (_both(_as_peft, _set("base_model_name_or_path", None, CONFIG)), {"name": "/me/bert-y"},
+                              "base_model_name_or_path is None"),
+    "PEFT's, embeddings": (_both(_add(POSITION, 64, 32), _set("modules_to_save", ["position_embeddings"], CONFIG),
+                                 _as_peft), {}, "more than the adapter should hold"),
     "LoRA": (_both(_as_peft, _set("peft_type", "LORA", CONFIG)), {}, "peft_type is 'LORA'; expected 'BEFT'"),
     "truncated": (_bytes(lambda data: data[:-5]), {}, "truncated or altered"),
     "empty": (_bytes(lambda _: b""), {}, "truncated or altered"),
@@ -405,7 +447,19 @@ REFUSALS: dict[str, tuple[Callable[[Path], Any], dict[str, Any], str]] = {
     "a list": (_text(OWN, "[1]"), {}, "expected a JSON object"),
     "PEFT's list": (_both(_as_peft, _text(CONFIG, "[1]")), {}, "expected a JSON object"),
     "PEFT's types": (_both(_as_peft, _set("modules_to_save", 3, CONFIG)), {}, "modules_to_save"),
-    "a newer format": (_set("format", 2), {}, "format 2.*reads 1.*Update"),
+    "a newer format": (_set("format", 3), {}, "format 3.*reads 2.*Update"),
+    "an older format": (_set("format", 1), {}, "format 1.*reads 2.*saved anew"),
+    "no versions": (lambda f: edit(f / OWN, lambda own: own.pop("versions")), {}, "'versions' is None"),
+    "versions of another type": (_set("versions", ["torch"]), {}, "'versions' is \\['torch'\\]"),
+    "labels that are lists": (_set("labels", [["a"], ["b"]]), {}, "labels are .*expected names"),
+    "a label twice": (_set("labels", ["a", "a"]), {}, "none twice"),
+    "labels swapped": (_text_of(OWN, '"negative",\n  "positive"', '"positive",\n  "negative"'), {}, "digest differs"),
+    "a number for a bias": (_retensor_with(BIAS, lambda t: t[0].clone()), {}, r"shape \(\).*needs \(2,\)"),
+    "embeddings as a module": (_both(_add(POSITION, 64, 32), _set(POSITION, [64, 32], inside="tensors"),
+                                     _set("modules_to_save", ["classifier", "bert.embeddings"])), {},
+                               "more than the adapter should hold"),
+    "infinity for a sample": (lambda f: edit(f / OWN, lambda own: own["base"].update(
+        sample=[math.inf] * len(own["base"]["sample"]))), {}, "other weights"),
     "a field gone": (lambda f: edit(f / OWN, lambda own: own.pop("tensors")), {}, "'tensors' is None"),
     "a field of another type": (_set("layers", "two", inside="base"), {}, "'layers' is 'two'"),
     "text for a sample": (_set("sample", ["a"] * 72, inside="base"), {}, "other weights"),
@@ -443,6 +497,64 @@ def test_refused_with_a_clear_error_and_nothing_changed(case, good, tune, tmp_pa
         load_adapter(model, folder)
     assert same_state(before, state(model)) and model.__dict__ == attributes
     assert len(str(caught.value)) < 600
+
+
+def _others_scaled(model: Any) -> None:
+    for name, parameter in model.named_parameters():
+        if not any(term in name for term in ("query", "key", "value")):
+            parameter.data.mul_(1.5)
+
+
+def _last_layer_changed(model: Any) -> None:
+    model.bert.encoder.layer[-1].output.dense.weight.data.mul_(1.5)
+
+
+def _embeddings_changed(model: Any) -> None:
+    model.bert.embeddings.word_embeddings.weight.data.mul_(1.5)
+
+
+@pytest.mark.parametrize("change", [_others_scaled, _last_layer_changed, _embeddings_changed])
+def test_a_base_that_differs_outside_attention_is_another_base(change, tune, tmp_path):
+    save_adapter(tune(tiny.model("bert")), tmp_path / "a")
+    other = tiny.model("bert")
+    change(other)
+    with pytest.raises(AdapterError, match="other weights"):
+        load_adapter(other, tmp_path / "a")
+
+
+@pytest.mark.parametrize("between", ["lora", "random_uniform", "full"])
+def test_a_base_is_known_under_another_run(between, tune, tmp_path):
+    save_adapter(tune(tiny.model("bert")), tmp_path / "a")
+    model = tiny.model("bert")
+    tune(model, between, seed=5)
+    load_adapter(model, tmp_path / "a")
+
+
+@pytest.mark.parametrize("key", [BIAS, None])
+def test_numbers_too_large_for_a_16_bit_base_are_refused(key, tune, tmp_path):
+    """A head's number as well as a bias plus its delta."""
+    folder = save_adapter(tune(tiny.model("bert")), tmp_path / "a")
+    key = key or next(k for k in load_file(folder / WEIGHTS) if k.endswith("beft_bias"))
+    _retensor_with(key, lambda tensor: torch.full_like(tensor, 1e30))(folder)
+    half: Any = tiny.model("bert")
+    half.to(torch.float16)
+    before = state(half)
+    with pytest.raises(AdapterError, match=r"become infinite in this model's torch.float16.*float32"):
+        load_adapter(half, folder)
+    assert same_state(before, state(half))
+
+
+def test_merging_refuses_before_a_lora_run_is_in_the_weights(tune):
+    """In training mode folding is not exact: the model, and LoRA around it, stay as they were."""
+    model = tiny.model("bert", attention_probs_dropout_prob=0.1)
+    tune(model, "lora")
+    expected = logits(model.eval())
+    model.train()
+    with pytest.raises(ModelError, match=r"model.eval"):
+        merge_adapter(model, fold=True)
+    model.eval()
+    torch.testing.assert_close(logits(model), expected)
+    assert merge_adapter(model, fold=True) is model
 
 
 def test_a_refused_adapter_leaves_the_one_in_use(tune, tmp_path):
@@ -535,6 +647,7 @@ def test_only_an_adapter_is_replaced(tune, tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "README.md").write_text("not an adapter", encoding="utf-8")
     (tmp_path / "file").write_text("x", encoding="utf-8")
+    _can_link(tmp_path)
     (tmp_path / "link").symlink_to(mine)
     for name, message in (("model", r"README\.md"), ("file", "is a file"), ("link", "is a link")):
         with pytest.raises(AdapterError, match=message):
