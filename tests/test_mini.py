@@ -42,6 +42,12 @@ def test_sizes_and_balance(name):
 def test_varied_and_without_near_duplicates(name):
     assert figures(name)["distinct 4-grams"] >= 0.95
     assert figures(name)["largest overlap"] < 0.6
+    assert figures(name)["commonest frame"] <= 3
+
+
+def test_wic_has_many_target_words():
+    task = mini.whole("wic")
+    assert len({*task.train["word"], *task.validation["word"]}) >= 60
 
 
 @pytest.mark.parametrize("name", mini.shipped())
@@ -69,11 +75,20 @@ def test_minilm_beside_the_shortcuts_tells_a_clear_lead_from_none():
     assert mini.beside_shortcuts({"cola": seen}, tries).empty
 
 
+def test_the_learning_curve_has_a_column_a_size():
+    rows = [{"method": "value", "task": "cb", "n_train": n, "score": n / 1000} for n in (200, 100, 100)]
+    curve = mini.learning_curve([*rows, {**rows[0], "method": "full"}])
+    assert list(curve.columns) == [100, 200] and curve.loc["cb", 100] == "0.100 ± 0.000"
+    assert mini.learning_curve([]).empty
+
+
 def test_the_shipped_figures_of_minilm_are_whole():
     """Three seeds of every task, and what the data cards say of them."""
     rows = shipped_rows(mini.TUNED)
     table = mini.beside_shortcuts({name: figures(name) for name in mini.shipped()}, rows).set_index("task")
+    curve = mini.learning_curve(rows)
     assert table["seeds"].to_dict() == dict.fromkeys(mini.shipped(), len(mini.SEEDS))
+    assert set(curve.index) == set(mini.shipped()) and (curve[100] != "").all()
     for name, line in table.iterrows():
         card = (data_folder() / "mini" / str(name) / "README.md").read_text(encoding="utf-8")
         reached = f"{line['MiniLM']:.3f} ± {line['±']:.3f}".replace("0.", ".")
@@ -83,6 +98,9 @@ def test_the_shipped_figures_of_minilm_are_whole():
 def test_the_figures_can_fail():
     """The measures see what they are there to see: repeated frames, near-duplicates, a label that a word gives away."""
     assert mini.distinct_ngrams([["we", "saw", "the", "film"]] * 4) == 0.25
+    assert (
+        mini.commonest_frame(["The film was not as good as the book"] * 4 + ["The meal was not as warm as a soup"]) == 4
+    )
     assert mini.max_jaccard(["a red house", "a red house stood", "nothing alike here"]) == 0.75
     task = mini.whole("sst2")
     given_away = task.train.map(

@@ -52,6 +52,13 @@ def key_scores(name: str) -> list[float]:
     return [row["importance"]["key"] for row in read_rows(data_folder() / "results" / name) if "importance" in row]
 
 
+def scores(model: str) -> list[float]:
+    """The importance of every term in every whole probe of a model's rulers file."""
+    rows = read_rows(data_folder() / "results" / f"rulers_{model}.json")
+    every = (row["rulers"]["importance"]["scores"] for row in rows if "importance" in row.get("rulers", {}))
+    return [score for terms in every for score in terms.values()]
+
+
 def stored(lesson: str, pattern: str, over: float | None = None) -> Any:
     """The numbers that a lesson's stored outputs show where ``pattern`` matches; or whether the first is so many times
     the second."""
@@ -125,6 +132,7 @@ ROWS: list[tuple[str, str, Basis]] = [
      lambda: all(abs(rte(term) - rte("head")) < 2 * error(0.5, 277) for term in ("query", "key", "value"))),
     ("03", "*key* has the head's accuracy to the last digit", lambda: rte("key") == rte("head")),
     ("04", "below 0.05", GIVEN), ("04", "(0.5, 0)", GIVEN), ("04", "(1.5, 0.5)", GIVEN), ("04", "$p = 0.9$", GIVEN),
+    ("04", "its scores mostly end above 0.8", lambda: np.mean(np.array(scores("pocket_bert")) > 0.8) > 0.75),
     ("04", "about 0.29", lambda: most("magnitude", 2, 0, "importance", -1)[2]),
     ("04", "(0.71, 0.71)", lambda: most("magnitude", 2, 0, "importance", -1)[:2]),
     ("04", "(1.7, 0.7)", lambda: most("importance", 0.5, 0, "magnitude")[:2]),

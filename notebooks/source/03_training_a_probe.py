@@ -619,7 +619,7 @@ beft_lib.quiz("03")
 # - A **probe** trains query, key and value bias together, as deltas on a frozen model, and scores how far each has
 #   moved.
 # - Adam evens out the size of the moves. What parts the terms is the direction, and how long the vectors were before.
-# - The choice settles within a few steps and hardly depends on the seed; the digits of the score do.
+# - The choice settles early, and in long runs can change again (lesson 04); digits depend on the seed.
 # - A clear score is not learning: look at the loss, run a control with shuffled labels, show performance beside the
 #   score.
 # - The key bias stays put, because softmax cancels it. "Key" is "head only" under another name.

@@ -436,7 +436,7 @@ print("new head, empirical and true within a fifth:", bool(abs(kinds["value, ove
 # %% [markdown]
 # ## 4. Which ruler picks the term that does best?
 #
-# Somebody has to do the slow thing once: tune each term **alone**, on many tasks and
+# The slow way: tune each term **alone**, on many tasks and
 # seeds, each at a learning rate of its own (chosen on a held-out quarter of train), and look who did best. We did, in hundreds of trainings, and
 # read the rulers off the same runs: MiniLM on *mini*, and the two **pocket** encoders, small models trained for this course on a language of our
 # own (appendix).
@@ -459,15 +459,15 @@ if measurements:
 
 # %% [markdown]
 # How to read it. A *cell* is one model, one task and one seed. **picks**: how often it named q, k and v. **right**: the share of cells in which its pick did best, with a 95 % interval from
-# **low** to **high**. **lost**: performance given away on average, in the metric's unit; **lost when wrong**, over the wrong picks alone. **cost**: seconds, relative to one full fine-tuning. **tau**: how
-# well its order of the three terms agrees with the measured order, from −1 to 1. The last lines are rules that do not look at anything. A ruler has to
-# beat *those*.
+# **low** to **high**. **lost**: performance given away on average, in the metric's unit; **lost when wrong**, over the wrong picks alone. **cost**: seconds, relative to one full fine-tuning (finding a rate not counted). **tau**: how
+# well its order of the three terms agrees with the measured order, from −1 to 1. The last lines are rules that look at nothing, which a ruler has to
+# beat.
 #
 # Two lines are new. **output change** asks what share of attention's output a term's move makes, on training examples; **loss without**, how much worse
 # the loss gets if that move is taken out. Both are read after the same probe as importance (lesson 07).
 #
-# Look at **picks** again, at the k. In all these encoders the key bias can do *nothing*. A ruler that names it all the same has been fooled in the way
-# of section 1, by rounding noise in a long training. *output change* cannot make this mistake, because it looks at what the move does.
+# Look at **picks** again, at the k. In these encoders the key bias can do *nothing*. A ruler that names it has been fooled by rounding noise
+# (section 1), or, *loss without*, finds both other moves harmful. *output change* cannot make this mistake, because it looks at what the move does.
 #
 # **Predict:** three lines of the table are enough for an answer: *importance*, *at random*, and the best *always*. What is it, in one sentence?
 
@@ -507,8 +507,8 @@ if measurements:
     show(score_against_performance(points(measurements)))
 
 # %% [markdown]
-# They would rise from left to right, along one line. Marks in a column say that the score is the same whatever the gain. For importance on the
-# pocket models there is a reason: after twelve epochs all three scores are near 1 (lesson 03: it saturates), and a share of three equal numbers is a
+# They would rise from left to right, along one line. Marks in a column say that the score is the same whatever the gain. For importance on
+# pocket-bert there is a reason: trained long at a high rate, its scores mostly end above 0.8 (lesson 03: it saturates), and a share of three equal numbers is a
 # third.
 #
 # Then the losses, task by task. Rulers that give away the same everywhere share a column.

@@ -536,7 +536,7 @@ print("what differs from the pretrained model:", sorted({name.split(".")[-2] for
 # %% [markdown]
 # ### On larger machines
 #
-# The same run as one command, on two processes that share every batch:
+# The same run as one command, on two GPUs that share every batch:
 # `accelerate launch --num_processes 2 -m beft_lib tune --task sst2 --method value --save sst2-bv`. With
 # `--resume FOLDER` it goes on after a kill. A batch that does not fit the memory is computed in halves, with the same
 # result, and you are told. A grid for a job array takes `--shard 3/8`.

@@ -194,14 +194,15 @@ validation = [entry["eval_loss"] for entry in record["log"] if "eval_loss" in en
 print("it begins far above the floor:", validation[0] > 1.5 * found.per_token)
 print("it is never more than 2 percent below the floor (300 texts have luck, too):", min(validation) > 0.98 * found.per_token)
 print("it ends within a tenth of it:", validation[-1] < 1.1 * found.per_token)
+print("it has been lower before:", min(validation) < validation[-1])
 
 # %% [markdown]
 # It is not even. What comes first is how often each word occurs, and which word follows which. What comes late, if it comes, is looking
 # things up, and with that the facts. And there is a kink: the first part of pretraining reads recaps only, which teach that one skill.
 # While it lasts, the validation texts, which are of all kinds, surprise the model more than they would surprise one that knows
-# nothing. Where the other kinds begin, the training loss jumps up and the validation loss falls. The second kink is the beginning of
-# the second round: short questions, claims that are checked, sums that are worked out. None of these stand in the validation texts,
-# whose loss rises a little and comes back.
+# nothing. Where the other kinds begin, the training loss jumps up and the validation loss falls. The later kinks are the beginnings of
+# the second round (short questions, claims that are checked, sums that are worked out) and of the third (the tasks' own forms). None of
+# these stand in the validation texts, whose loss comes back after the second round, and after the third stays a little higher.
 
 # %% [markdown]
 # ## 4. Where the model pays
