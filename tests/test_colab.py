@@ -106,6 +106,8 @@ def build_wheel(folder: Path, scratch: Path) -> None:
         shutil.copyfile(ROOT / name, scratch / name)
     code = "import setuptools.build_meta as b, sys; b.build_wheel(sys.argv[1])"
     subprocess.run([sys.executable, "-c", code, str(folder)], cwd=scratch, check=True, capture_output=True)
+    [wheel] = folder.glob("beft_lib-*.whl")
+    assert wheel.stat().st_size < 30e6, f"{wheel.name}: {wheel.stat().st_size / 1e6:.1f} MB"
 
 
 class Session:

@@ -98,9 +98,8 @@ def test_the_shipped_figures_of_minilm_are_whole():
 def test_the_figures_can_fail():
     """The measures see what they are there to see: repeated frames, near-duplicates, a label that a word gives away."""
     assert mini.distinct_ngrams([["we", "saw", "the", "film"]] * 4) == 0.25
-    assert (
-        mini.commonest_frame(["The film was not as good as the book"] * 4 + ["The meal was not as warm as a soup"]) == 4
-    )
+    same_frame = ["The film was not as good as the book", "The soup was not as warm as the day"]
+    assert mini.commonest_frame([*same_frame, "A day like this comes once in a year", "No film", "No soup"]) == 2
     assert mini.max_jaccard(["a red house", "a red house stood", "nothing alike here"]) == 0.75
     task = mini.whole("sst2")
     given_away = task.train.map(

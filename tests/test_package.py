@@ -162,6 +162,14 @@ def test_the_wheel_carries_library_lessons_and_data(tmp_path: Path) -> None:
     assert f"-{beft_lib.__version__}-" in wheel.name
 
 
+def test_the_repository_stays_small() -> None:
+    told = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if told.returncode:
+        pytest.skip("not a checkout")
+    sizes = {name: (ROOT / name).stat().st_size for name in told.stdout.split("\0") if (ROOT / name).is_file()}
+    assert 1e6 < sum(sizes.values()) < 40e6, sorted(sizes, key=lambda name: sizes[name])[-5:]
+
+
 def test_markers_are_understood() -> None:
     """The helper above can fail: a marker for Windows is not one for Linux."""
     assert not Marker("sys_platform == 'win32'").evaluate({"sys_platform": "linux"})
