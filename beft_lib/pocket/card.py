@@ -36,7 +36,8 @@ FIGURES = {
     "tuned": (
         "Tuned",
         "Percent on validation, seed 0. `random`: the same model before pretraining. The rate of `full` is chosen once "
-        "a start, that of `head` for each task, on a quarter of train that is held out; validation is not looked at.",
+        "a start, that of `head` for each task, on a quarter of train that is held out; validation is not looked at. "
+        "Rows come from different days and machines, one or two threads: compare no seconds across sizes.",
     ),
     "rates": ("Tries for the learning rates", "Percent on the held-out part of train."),
     "speed": ("Time", "Loading once the libraries are in; one low-data fine-tuning."),
