@@ -66,7 +66,8 @@ def run_test(args: argparse.Namespace) -> int:
     names_files = any(not option.startswith("-") and Path(option.split("::")[0]).exists() for option in options)
     folders = [] if names_files else [str(path) for path in (root / "notebooks", root / "tests") if path.is_dir()]
     # A cell may differ in what it prints unless it is tagged nbval-check-output; the kernel is this very Python.
-    # The solutions differ from the lessons in the exercises' cells alone, which tests/test_checks.py runs in seconds.
+    # The solutions differ from the lessons in the exercises' cells alone, which tests/test_checks.py takes from the
+    # notebooks and runs, with stand-ins for what the other cells train, in seconds.
     solutions = Path("notebooks", "solutions")
     nbval = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=600", f"--ignore={solutions}"]
     # One worker a core, a file to a worker (the cells of a lesson need each other), the long lessons first.

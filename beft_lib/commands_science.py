@@ -4,10 +4,26 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from .errors import AdapterError, ModelError
+
+_CALL, _FLAG = "Call add_biases(model) first", "Run it again with --add-biases"
 _PROMPTED = "ask a language model in words, as the paper does with OPT (squad and drop: always)"
+
+
+@contextmanager
+def _naming_the_flag() -> Iterator[None]:
+    """Where a model lacks biases, the error names the call that adds them: at the command line that is a flag."""
+    try:
+        yield
+    except ModelError as error:
+        if _CALL not in str(error):
+            raise
+        raise ModelError(str(error).replace(_CALL, _FLAG)) from error
 
 
 def add_select(parser: argparse.ArgumentParser) -> None:
@@ -16,24 +32,33 @@ def add_select(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stop", choices=("stable",), help="stable: end as soon as the ranking has settled")
 
 
+@_naming_the_flag()
 def run_select(args: argparse.Namespace) -> int:
-    """Probe a model on a task; print the scores of query, key and value, and the choice."""
+    """Probe a model on a task; print the scores of query, key and value, and the choice.
+
+    Biases of zero that ``--add-biases`` made have importance 1 after any move, so they are ranked by magnitude.
+    """
     from .probing import probe
+    from .scores import importance_per_layer, magnitude_per_layer
 
     model, task = _load(args)
     result = probe(model, task, seed=args.seed, all_biases=args.all_biases, stop=args.stop, **_changes(args))
-    scores = dict(result.ranking())
+    added = args.add_biases and not all(vectors.any() for vectors in result.pre.values())
+    ruler, score = ("magnitude", magnitude_per_layer) if added else ("importance", importance_per_layer)
+    scores = dict(result.ranking(score=score))
+    choice = next(iter(scores))
     if args.json:
         told = {"model": args.model, "task": args.task, "seed": args.seed, "steps": int(result.steps[-1])}
-        found = {"importance": scores, "choice": result.best, "seconds": result.seconds, "stopped": result.stopped}
+        found = {ruler: scores, "choice": choice, "seconds": result.seconds, "stopped": result.stopped}
         print(json.dumps({**told, **found}))
         return 0
     print(task)
     early = f", stopped early: {result.stopped}" if result.stopped else ""
     print(f"trained {result.counts}, {result.steps[-1]} steps in {result.seconds:.1f} s{early}\n")
-    for term, score in scores.items():
-        print(f"  {term:<6} {score:.4f}")
-    print(f"\nchoice: {result.best}")
+    for term, score_of in scores.items():
+        print(f"  {term:<6} {score_of:.4f}")
+    by = " (by magnitude: a bias that starts at zero has no importance)" if added else ""
+    print(f"\nchoice: {choice}{by}")
     return 0
 
 
@@ -48,6 +73,7 @@ def add_tune(parser: argparse.ArgumentParser) -> None:
     )
 
 
+@_naming_the_flag()
 def run_tune(args: argparse.Namespace) -> int:
     """Tune a model on a task by one method; print metric, counts, seconds, peak memory; save.
 
@@ -57,21 +83,43 @@ def run_tune(args: argparse.Namespace) -> int:
     from .hardware import is_main_process
     from .methods import fine_tune, prepare
 
+    if args.save is not None:
+        _check_saving(args.method, args.save)
     model, task = _load(args)
     if not args.json and is_main_process():
         print(f"{task}\n{args.method} trains {prepare(model, args.method, args.seed)}", flush=True)
     run = fine_tune(model, task, args.method, seed=args.seed, folder=args.resume, **_changes(args))
     if not is_main_process():
         return 0
-    saved = None if args.save is None else save_adapter(run, args.save)
-    if args.json:
-        print(json.dumps({**run.row(), "saved": None if saved is None else str(saved)}))
-        return 0
-    print(run)
-    print(f"peak memory {run.peak_memory / 1e9:.2f} GB, file {run.file_bytes / 1e3:,.0f} kB")
-    if saved is not None:
+    if not args.json:  # before saving, which a full disk can end
+        print(f"{run}\npeak memory {run.peak_memory / 1e9:.2f} GB, file {run.file_bytes / 1e3:,.0f} kB", flush=True)
+    saved = None
+    try:
+        saved = None if args.save is None else save_adapter(run, args.save)
+    finally:
+        if args.json:
+            print(json.dumps({**run.row(), "saved": None if saved is None else str(saved)}), flush=True)
+    if saved is not None and not args.json:
         print(f"saved in {saved}")
     return 0
+
+
+def _check_saving(method: str, folder: Path) -> None:
+    """Whether what the method trains can be saved there, said before hours of training. Raises AdapterError."""
+    from .adapter_folder import check_replaceable
+    from .methods import METHODS, method_row
+
+    def holds(row: Any) -> bool:
+        return row.peft is None and not row.uniform and not row.also("weight")
+
+    row = method_row(method)
+    if not holds(row):
+        fit = ", ".join(name for name, each in METHODS.items() if holds(each))
+        raise AdapterError(
+            f"--save keeps an adapter, which holds biases and the head; {row.name!r} ({row.title}) moves more. Leave "
+            f"--save out, or choose one of {fit}. What keeps the others is told by save_adapter(run, folder) in Python."
+        )
+    check_replaceable(folder)
 
 
 def add_measure(parser: argparse.ArgumentParser) -> None:
@@ -88,10 +136,12 @@ def add_measure(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--full-rates", nargs="+", type=float, default=(), help="the same for full (None: a hundredth)")
     parser.add_argument("--prompted", action="store_true", default=None, help=_PROMPTED)
+    _add_biases(parser)
     parser.add_argument("--out", type=Path, required=True, help="results file; what it holds is not run again")
     parser.add_argument("--shard", metavar="I/N", help="only the I-th of N parts of the grid, into a file of its own")
 
 
+@_naming_the_flag()
 def run_measure(args: argparse.Namespace) -> int:
     """Run a grid of methods, tasks and seeds into a results file, then print its table."""
     from .experiments import Grid, read_rows, read_shards, run_grid, summary
@@ -100,7 +150,7 @@ def run_measure(args: argparse.Namespace) -> int:
     changes = {} if args.epochs is None else {"epochs": args.epochs}
     grid = Grid(
         args.model, args.tasks, args.methods, args.seeds, args.data, args.n_train, changes, args.rates,
-        args.full_rates, prompted=args.prompted,
+        args.full_rates, prompted=args.prompted, add_biases=args.add_biases,
     )  # fmt: skip
     shard = None if args.shard is None else shard_of(args.shard)
     for row in run_grid(grid, args.out, shard=shard):
@@ -165,11 +215,16 @@ def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--learning-rate", type=float, help="None: the paper's")
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--prompted", action="store_true", default=None, help=_PROMPTED)
+    _add_biases(parser)
     parser.add_argument(
         "--reuse", action=argparse.BooleanOptionalAction, default=None,
         help="compute frozen lower layers once an example, without dropout (default: where the model has none)",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="one line of JSON instead of text")
+
+
+def _add_biases(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--add-biases", action="store_true", help="give a model that lacks these biases some of zero")
 
 
 def _changes(args: argparse.Namespace) -> dict[str, Any]:
@@ -178,8 +233,12 @@ def _changes(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _load(args: argparse.Namespace) -> tuple[Any, Any]:
+    from .biases import add_biases
     from .models import load_model
     from .tasks import load_task
 
     task = load_task(args.task, args.data, n_train=args.n_train, seed=args.seed, prompted=args.prompted)
-    return load_model(args.model, task, seed=args.seed), task
+    model = load_model(args.model, task, seed=args.seed)
+    if args.add_biases:
+        add_biases(model)
+    return model, task

@@ -126,8 +126,9 @@ def _machine() -> Iterator[Finding]:
     try:
         cores = f"{hardware.threads()} core{'s' if hardware.threads() > 1 else ''}"
         yield Finding("device", f"{hardware.device_name()}, {cores} to use")
-        base = str(hardware.dtype()).removeprefix("torch.")
-        yield Finding("dtype", f"{base} for frozen bases, float32 for what is trained")
+        base, why = hardware.base_dtype()  # as load_model does
+        named = str(base).removeprefix("torch.")
+        yield Finding("dtype", f"{named} for a language model's frozen base ({why}); float32 for all else")
     except ImportError:
         yield Finding("device", "not known without torch", "python -m beft_lib course (makes .venv)")
     except BeftError as error:

@@ -32,19 +32,11 @@ def device() -> torch.device:
     return torch.device(named)
 
 
-def dtype() -> torch.dtype:
-    """What a frozen base is loaded in: bfloat16 where the GPU computes in it, else float32.
-
-    Never float16: its range makes a base overflow unless losses are scaled, and a T4 holds the base in float32.
-    """
-    import torch
-
-    native = device().type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.bfloat16 if native else torch.float32
-
-
 def base_dtype() -> tuple[torch.dtype, str]:
-    """What a frozen language model is loaded in, and why, for people. What is trained stays in float32."""
+    """What ``load_model`` loads a frozen language model in, and why, for people. What is trained is in float32.
+
+    float16 has a small range: gradients are lost below it unless losses are scaled, which ``training`` then does.
+    """
     import torch
 
     where = device().type

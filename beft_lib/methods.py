@@ -156,6 +156,9 @@ def fine_tune(
             ``reuse=True``: see ``training.Recipe``).
         folder: keeps checkpoints there, so that an interrupted run goes on where it was (see ``training.train``); with
             ``seeds`` one folder in it for each.
+
+    Interrupting it (Ctrl-C, the ■ button) raises KeyboardInterrupt and gives back no run, unlike ``probe``: half a
+    training is no result. The next call starts over from pretrained, or goes on in its ``folder``.
     """
     method = method_row(method)
     recipe = recipe_for(task, method, recipe, **changes)

@@ -42,6 +42,7 @@ KNOWN = "rulers_minilm_mini.json"  # holds the value bias on all of train alread
 SEEDS = (0, 1, 2)
 EPOCHS = 8.0  # a run takes a minute or two
 RATES, FULL_RATES = (3e-3, 1e-2), (1e-4, 3e-4)  # the paper's 1e-5 is nothing for a small model
+CURVED = ("sst2", "stsb")  # on the others not even all of MiniLM gets clear of chance: nothing there to climb
 SIZES = (100, 200, None)  # of the learning curve; None: all, or as many as the task's low-data size takes (stsb 287)
 
 View = Callable[[dict[str, Any]], str]
@@ -133,11 +134,12 @@ def _folds(labels: np.ndarray, groups: np.ndarray | None, regression: bool) -> l
 
 def tuning(names: Sequence[str]) -> list[Grid]:
     """What is measured of MiniLM on these tasks: all of it on all of train, and its value bias on more and more
-    examples. Each rate is chosen on a quarter of train that is held out.
+    examples (where it learns anything from all of them). Each rate is chosen on a quarter of train that is held out.
     """
     same: dict[str, Any] = {"changes": {"epochs": EPOCHS}, "rates": RATES, "own_rates": FULL_RATES}
     full = Grid("minilm", names, ("full",), SEEDS, "mini", **same)
-    return [full, *(Grid("minilm", names, ("value",), SEEDS, "mini", n_train=n, **same) for n in SIZES)]
+    curved = [name for name in names if name in CURVED]
+    return [full, *(Grid("minilm", curved, ("value",), SEEDS, "mini", n_train=n, **same) for n in SIZES)]
 
 
 def learning_curve(rows: Iterable[Mapping[str, Any]], method: str = "value") -> pd.DataFrame:

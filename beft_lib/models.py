@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, cast
 
 import torch
@@ -59,11 +60,14 @@ def load_model(
         options: passed to ``from_pretrained``: ``attn_implementation="eager"``; ``device_map="auto"`` for a model
             larger than one card.
 
+    Weights are safetensors. A repository or folder that has none (facebook/opt-1.3b) gives its ``pytorch_model.bin``,
+    which torch reads as tensors alone: a pickle that would run code is refused.
+
     Raises ModelError, with the way out, when the model cannot be had.
     """
     source = runtime.locate_model(str(name))
     dtype = dtype or (runtime.base_dtype()[0] if task.prompt else torch.float32)
-    wanted = {**_where(source), "dtype": dtype, "output_loading_info": True, **options}
+    wanted = {**_where(source), "dtype": dtype, "output_loading_info": True, **options, "weights_only": True}
     with quiet(bars=_is_large(source)):
         try:
             load = _load_language_model if task.prompt else _load_classifier
@@ -72,6 +76,11 @@ def load_model(
             if isinstance(error, ModelError):
                 raise
             raise ModelError(f"{name!r} could not be loaded from {source.path} ({source.channel}): {error}") from error
+        except UnpicklingError as error:
+            raise ModelError(
+                f"{source.path}: its pytorch_model.bin holds more than tensors, and could run code; it was not opened. "
+                "Take a model with model.safetensors instead."
+            ) from error
     if model.config.pad_token_id is None:
         model.config.pad_token_id = load_tokenizer(model_source=source).pad_token_id
     fresh = set(info["missing_keys"]) | {key for key, *_ in info["mismatched_keys"]}
@@ -152,7 +161,7 @@ def _is_large(source: runtime.ModelSource) -> bool:
 
 
 def _where(source: runtime.ModelSource) -> dict[str, Any]:
-    """from_pretrained's arguments that say where: never remote code, only safetensors from the hub."""
+    """from_pretrained's arguments that say where, for weights, configuration and tokenizer. Never remote code."""
     where: dict[str, Any] = {"trust_remote_code": False}
     if source.revision:
         where["revision"] = source.revision

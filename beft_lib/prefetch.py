@@ -21,7 +21,6 @@ from .places import home
 
 _TEXTS = ("*.json", "*.txt", "*.model")  # configuration and tokenizer
 _WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")  # the first kind that is there
-_CONVERTED = "refs/convert/parquet"  # where the hub keeps parquet files it made itself
 
 
 @dataclass(frozen=True)
@@ -137,7 +136,9 @@ def _model_files(info: Any) -> dict[str, int]:
 
 def _data_files(name: str, hub: str, subset: str) -> Wanted:
     """The parquet files of a subset: on main, or where the hub keeps the ones it made from other formats."""
-    for revision in (None, _CONVERTED):
+    from .tasks import REVISIONS  # late: it loads datasets, and most of what is fetched does not need it
+
+    for revision in REVISIONS:
         info = _ask("dataset_info", hub, revision=revision)
         files = {
             file.rfilename: file.size or 0

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from .errors import ModelError, UnknownName
 from .files import sha256, write_text_whole
-from .hardware import base_dtype, cuda_bytes, device, dtype, machine, memory, threads
+from .hardware import base_dtype, cuda_bytes, device, machine, memory, threads
 from .places import (
     checkout,
     data_folder,
@@ -29,7 +29,7 @@ from .places import (
 
 __all__ = [
     "MINILM_FIX", "MODELS", "PROFILES", "Choice", "ModelRow", "ModelSource", "Profile", "base_dtype", "checkout",
-    "choose_profile", "cuda_bytes", "data_folder", "datasets_cache", "device", "dtype", "find_model", "home",
+    "choose_profile", "cuda_bytes", "data_folder", "datasets_cache", "device", "find_model", "home",
     "hub_answers", "hub_cache", "hub_caches", "hub_data", "lessons_folder", "locate_model", "machine", "memory",
     "threads", "user_folder",
 ]  # fmt: skip

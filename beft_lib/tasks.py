@@ -18,6 +18,10 @@ from .reading import Row, find_split, read_rows
 from .task_table import TASKS, TaskRow
 
 SHIPPED = ("mini", "pocket")
+# Where on the hub a task's parquet files may be: on main (None), or where the hub keeps those that it made itself of a
+# data set that comes as a script. ``prefetch`` looks there as well.
+CONVERTED = "refs/convert/parquet"
+REVISIONS = (None, CONVERTED)
 
 
 @dataclass(frozen=True)
@@ -234,20 +238,31 @@ def _from_file(row: TaskRow, path: Path) -> Dataset:
 
 def _from_hub(row: TaskRow) -> tuple[Dataset, Dataset]:
     cache = runtime.datasets_cache()
+    where = None if cache is None else str(cache)
     fetched = runtime.hub_data(row.hub, row.subset)
-    try:
-        if fetched:  # by prefetch: needs neither the hub nor a folder that can be written to
-            splits = load_dataset("parquet", data_files=fetched, cache_dir=None if cache is None else str(cache))
-        else:
-            splits = load_dataset(row.hub, row.subset, cache_dir=None if cache is None else str(cache))
+    try:  # what prefetch fetched needs neither the hub nor a folder that can be written to
+        splits: Any = load_dataset("parquet", data_files=fetched, cache_dir=where) if fetched else _live(row, where)
     except Exception as error:  # every layer below (hub, fsspec, datasets) has exceptions of its own
         raise DataError(
             f"{row.name} could not be had from the hub ({row.hub}, {row.subset}): {type(error).__name__}. With no "
             f"connection, use load_task({row.name!r}, data='mini') or a folder, or run `python -m beft_lib prefetch` "
             "once."
         ) from error
-    train, validation = (_as_ours(row, splits[split]) for split in ("train", row.validation))  # type: ignore[index]
+    train, validation = (_as_ours(row, splits[split]) for split in ("train", row.validation))
     return train, validation
+
+
+def _live(row: TaskRow, cache: str | None) -> Any:
+    """All splits from the live hub: from main, or, where there is a script only, from the hub's own conversion.
+
+    That one has no list of subsets, but a folder for each.
+    """
+    try:
+        return load_dataset(row.hub, row.subset, cache_dir=cache)
+    except RuntimeError as error:
+        if "scripts are no longer supported" not in str(error):
+            raise
+    return load_dataset(row.hub, data_dir=row.subset, revision=CONVERTED, cache_dir=cache)
 
 
 def _as_ours(row: TaskRow, split: Dataset) -> Dataset:

@@ -246,16 +246,32 @@ def _half(model: nn.Module) -> bool:
 
 
 def _identity(model: nn.Module, task: Task, recipe: Recipe, seed: int) -> dict[str, Any]:
-    """What makes a run this run: a checkpoint of another one must not be taken up."""
-    trained = {n: list(p.shape) for n, p in model.named_parameters() if p.requires_grad}
-    data = hashlib.sha256(json.dumps(task.train.to_list(), ensure_ascii=True).encode("ascii")).hexdigest()
-    return {
-        "recipe": {**asdict(recipe), "betas": list(recipe.betas)},
+    """What makes a run this run, as JSON has it: a checkpoint of another one must not be taken up."""
+    told = {
+        "recipe": asdict(recipe),
         "seed": seed,
         "task": task.name,
-        "data": data,
-        "trained": trained,
+        "data": _sha256(task.train.to_list()),
+        "wording": task.wording,
+        "base": _sha256(_weights_sample(model)),
+        "trained": {n: list(p.shape) for n, p in model.named_parameters() if p.requires_grad},
     }
+    return json.loads(json.dumps(told))
+
+
+def _sha256(found: Any) -> str:
+    return hashlib.sha256(json.dumps(found, ensure_ascii=True).encode("ascii")).hexdigest()
+
+
+def _weights_sample(model: nn.Module) -> list[float]:
+    """The middle number of every parameter as it was before training: by these one base is told from another.
+
+    What is trained counts only where ``fine_tune`` remembered its start: a resumed run begins with other values.
+    """
+    pristine: dict[str, Tensor] = getattr(model, "beft_pristine", {})
+    start = [pristine.get(n, None if p.requires_grad else p) for n, p in model.named_parameters()]
+    known = [p.detach().reshape(-1) for p in start if p is not None and not p.is_meta and p.numel()]
+    return [float(f"{p[p.numel() // 2].item():.6g}") for p in known]
 
 
 def _last_checkpoint(folder: Path, identity: dict[str, Any]) -> Path | None:
@@ -265,10 +281,12 @@ def _last_checkpoint(folder: Path, identity: dict[str, Any]) -> Path | None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     note = folder / "run.json"
-    if note.is_file() and json.loads(note.read_text(encoding="utf-8")) != identity:
+    kept = json.loads(note.read_text(encoding="utf-8")) if note.is_file() else identity
+    if kept != identity:
+        differ = ", ".join(name for name in identity if kept.get(name) != identity[name])
         raise TrainingError(
-            f"{folder} holds the checkpoints of another run (other data, recipe, method or seed). "
-            "Give an empty folder, or delete this one to start over."
+            f"{folder} holds the checkpoints of another run (different: {differ}). Give an empty folder, or delete "
+            "this one to start over."
         )
     write_text_whole(note, json.dumps(identity, indent=1))
     whole = []

@@ -13,6 +13,10 @@ from transformers import TrainerCallback
 from .errors import TrainingError
 from .hardware import is_main_process
 
+# Updates in a row that a loss scaler may skip: each halves its scale, and from 65,536 ten lead to 64. What is not
+# finite at that scale either is not the scale's doing.
+SKIPS = 10
+
 
 class Watch(TrainerCallback):
     """Shows progress, keeps losses, samples memory, and stops before an update that would not be finite."""
@@ -22,6 +26,7 @@ class Watch(TrainerCallback):
         self.loss: Tensor | None = None
         self.norm: Tensor | None = None
         self.losses: list[float] = []
+        self.skipped = 0
         self._bar: tqdm | None = None
         self._rss = 0
 
@@ -34,11 +39,18 @@ class Watch(TrainerCallback):
         self._bar.update(state.global_step)
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Raises TrainingError before an update that would not be finite: the model holds the last good state.
+
+        Where losses are scaled (a float16 base), an overflow shows as a norm that is not finite. The scaler then skips
+        this update and halves its scale, so only a loss that is not finite, or ``SKIPS`` such norms in a row, ends it.
+        """
         assert self.loss is not None
         norm, self.norm = self.norm, None
         if norm is None:  # an older Trainer clips in its loop; a second pass over all gradients costs time
             norm = torch.nn.utils.get_total_norm([p.grad for p in kwargs["model"].parameters() if p.grad is not None])
-        if not bool(torch.isfinite(self.loss)) or not bool(torch.isfinite(norm)):
+        self.skipped = 0 if bool(torch.isfinite(norm)) else self.skipped + 1
+        allowed = SKIPS if getattr(kwargs.get("optimizer"), "scaler", None) is not None else 1
+        if not bool(torch.isfinite(self.loss)) or self.skipped >= allowed:
             raise TrainingError(
                 f"Loss {self.loss.item():g}, gradient norm {norm.item():g} at step {state.global_step + 1}: no longer "
                 f"finite. The model was left as it was after step {state.global_step}. Try a smaller learning rate "

@@ -2,14 +2,40 @@
 
 from __future__ import annotations
 
+import ast
+import builtins
+import json
 import math
+import symtable
+from collections.abc import Iterator
+from copy import copy
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from beft_lib import checks
 from beft_lib.checks import LOOK_AGAIN, NOT_YET, RIGHT, Answer, Exercise, Function, Open, same
+from beft_lib.places import lesson_files, lesson_number, lesson_prefix, lessons_folder
+
+SOLVED = {lesson_number(path): path for path in lesson_files(lessons_folder() / "solutions", ".ipynb")}
+# What solutions take from the cells before them, which train models.
+_FRAME = pd.DataFrame({"query": [0.2], "key": [0.1], "value": [0.6]}, index=["mean"])
+STAND_INS: dict[str, dict[str, Any]] = {
+    "04": {"tables": {"importance": _FRAME, "magnitude": _FRAME / 2}},
+    "08": {
+        "choice": "value", "second": "query", "top": 0.6, "next_best": 0.2, "every": range(3), "scores": (0.71, 0.66),
+        "n": 200, "gain": 0.05, "half": 0.04, "shown": "more than", "size": 16_000, "chosen": range(6),
+        "changed": ["seed 1"], "counts": SimpleNamespace(method=2304, head=1538),
+        "first": SimpleNamespace(
+            probe=SimpleNamespace(steps=[0, 150]), run=SimpleNamespace(metric="accuracy"), constant=("always", 0.5)
+        ),
+    },
+}  # fmt: skip
 
 EXERCISES = checks.exercises()
 every_exercise = pytest.mark.parametrize("exercise", EXERCISES.values(), ids=list(EXERCISES))
@@ -104,3 +130,70 @@ def test_an_unknown_exercise_is_answered_with_the_nearest() -> None:
 )
 def test_same(got: object, expected: object, agree: bool) -> None:
     assert same(got, expected, 1e-9) is agree
+
+
+# -- the solutions that learners read, as they stand in the notebooks
+
+
+def cells_of(path: Path) -> Iterator[tuple[str, bool]]:
+    """A notebook's code cells: the source, and whether it is a solution."""
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "code":
+            yield "".join(cell["source"]), "solution" in cell["metadata"].get("tags", [])
+
+
+def asks_for(source: str) -> set[str]:
+    """The names that a cell takes from the cells before it."""
+
+    def tables(table: symtable.SymbolTable) -> Iterator[symtable.SymbolTable]:
+        yield table
+        for child in table.get_children():
+            yield from tables(child)
+
+    top = symtable.symtable(source, "cell", "exec")
+    own = {s.get_name() for s in top.get_symbols() if s.is_assigned() or s.is_imported()}
+    taken = {s.get_name() for table in tables(top) for s in table.get_symbols() if s.is_global()}
+    return taken - own - set(dir(builtins))
+
+
+def made_by(source: str) -> Iterator[tuple[str, str]]:
+    """(name, statement) of the imports and plain assignments at the top of a cell."""
+    for statement in ast.parse(source).body:
+        if isinstance(statement, (ast.Import, ast.ImportFrom)):
+            for alias in statement.names:
+                one = copy(statement)
+                one.names = [alias]
+                yield alias.asname or alias.name, ast.unparse(one)
+        elif isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+            yield statement.targets[0].id, ast.unparse(statement)
+
+
+def answered(source: str, names: dict[str, Any], before: dict[str, str]) -> tuple[str, Answer]:
+    """Run a solution: the exercise that its last line checks, and what the check says."""
+    for name in asks_for(source) - set(names):
+        exec(before[name], names)
+    *lines, last = ast.parse(source).body
+    exec(compile(ast.Module(lines, []), "cell", "exec"), names)
+    assert isinstance(last, ast.Expr) and isinstance(last.value, ast.Call)
+    return ast.unparse(last.value.func).removeprefix("check."), eval(ast.unparse(last), names)
+
+
+@pytest.mark.parametrize("number", SOLVED)
+def test_every_solution_cell_is_run_and_right(number: str) -> None:
+    """With the lesson's own imports, and stand-ins for what was trained: the long cells are not run."""
+    names, before, told = dict(STAND_INS.get(number, {})), dict[str, str](), {}
+    for source, is_solution in cells_of(SOLVED[number]):
+        if is_solution:
+            exercise, answer = answered(source, names, before)
+            told[exercise] = answer
+        else:
+            before.update(made_by(source))
+    prefix = f"{lesson_prefix(number)}_"
+    assert told == {name: Answer(RIGHT, row.right) for name, row in EXERCISES.items() if name.startswith(prefix)}
+
+
+def test_a_solution_that_is_wrong_would_be_seen() -> None:
+    source = next(source for source, is_solution in cells_of(SOLVED["01"]) if is_solution and "my_importance" in source)
+    before = {"check": "from beft_lib import checks as check", "torch": "import torch"}
+    assert answered(source, {}, before)[1].ok
+    assert not answered(source.replace("longest**2", "longest"), {}, before)[1].ok

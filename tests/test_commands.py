@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 import tiny
+import torch
 
 import beft_lib
 from beft_lib import commands_science as commands
 from beft_lib import setup_env
 from beft_lib.__main__ import main
-from beft_lib.errors import BeftError, DataError, ModelError, UnknownName
+from beft_lib.errors import AdapterError, BeftError, DataError, ModelError, UnknownName
 
 TERMS = {"query", "key", "value"}
 
@@ -98,6 +99,65 @@ def test_tune_as_json(method, where, capsys, tmp_path):
     assert 0 <= row["score"] <= 1 and row["seconds"] > 0 and row["peak_memory"] > 1e6 and row["saved"] == str(saved)
     assert row["parameters_method"] == (0 if method == "head" else 2 * 32)  # two layers
     assert row["parameters_head"] == 32 + 2 * 32 + 2 and saved.is_dir()  # the pooler's bias and the classifier
+
+
+@pytest.mark.parametrize("method", ["lora", "prefix", "full", "full@top-half", "random_uniform"])
+def test_what_no_adapter_holds_is_said_before_anything_is_loaded(method, where, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(commands, "_load", lambda args: pytest.fail("loaded"))
+    with pytest.raises(AdapterError, match=rf"'{method}'.*moves more\. Leave --save out.*value, query") as error:
+        run("tune", *where, "--method", method, "--save", str(tmp_path / "adapter"))
+    assert "lora," not in str(error.value).split("choose one of")[1] and capsys.readouterr().out == ""
+
+
+def test_a_folder_that_saving_would_not_replace_is_said_before_anything_is_loaded(where, tmp_path, monkeypatch):
+    (tmp_path / "thesis.txt").write_text("years of work", encoding="utf-8")
+    monkeypatch.setattr(commands, "_load", lambda args: pytest.fail("loaded"))
+    with pytest.raises(AdapterError, match=r"thesis\.txt.*Choose another folder"):
+        run("tune", *where, "--save", str(tmp_path))
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_save_that_fails_loses_no_result(as_json, where, capsys, tmp_path, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("beft_lib.adapters.save_adapter", full)
+    with pytest.raises(OSError, match="No space left"):
+        run("tune", *where, "--save", str(tmp_path / "adapter"), *(["--json"] if as_json else []))
+    if as_json:
+        row = told(capsys)
+        assert row["saved"] is None and 0 <= row["score"] <= 1
+    else:
+        out = capsys.readouterr().out
+        assert "accuracy 0." in out and "6 steps in" in out and "saved in" not in out
+
+
+@pytest.fixture(scope="module")
+def bare(where, tmp_path_factory) -> list[str]:
+    """The same with a model that has no q, k and v biases."""
+    from transformers import AutoModel
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("bare")
+    AutoModel.from_config(tiny.config("llama", attention_bias=False)).save_pretrained(folder)
+    tiny.tokenizer().save_pretrained(folder)
+    return ["--model", str(folder), *where[2:]]
+
+
+@pytest.mark.parametrize("verb", ["select", "tune", "measure"])
+def test_a_model_without_biases_gets_some_by_a_flag(verb, bare, capsys, tmp_path):
+    line = [verb, *bare, "--json"]
+    if verb == "measure":
+        line = [verb, *bare[:2], "--tasks", "sst2", "--methods", "value", "--data", bare[5], "--n-train", "32",
+                "--epochs", "1", "--out", str(tmp_path / "results.json")]  # fmt: skip
+    with pytest.raises(ModelError, match=r"has no \w+ bias .*Run it again with --add-biases: it adds a bias of zero"):
+        run(*line)
+    capsys.readouterr()
+    assert run(*line, "--add-biases") == 0
+    out = capsys.readouterr().out
+    assert "value" in out
+    if verb == "select":  # from zero importance is 1 after any move
+        assert json.loads(out)["choice"] == max(json.loads(out)["magnitude"].items(), key=lambda row: row[1])[0]
 
 
 def test_tune_without_save_saves_nothing(where, capsys, tmp_path, monkeypatch):

@@ -87,6 +87,20 @@ def test_a_wrong_variable_is_a_line_not_a_crash(
     assert found(report, "writable folder").told
 
 
+@pytest.mark.parametrize(("native", "named"), [(False, "float16"), (True, "bfloat16")])
+def test_the_dtype_is_the_one_that_load_model_takes(
+    healthy: None, monkeypatch: pytest.MonkeyPatch, native: bool, named: str
+) -> None:
+    """A T4 has no bfloat16: load_model takes float16 there, and so the line says."""
+    import torch
+
+    monkeypatch.setattr(hardware, "device", lambda: torch.device("cuda"))
+    monkeypatch.setattr(hardware, "device_name", lambda: "Tesla T4")
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **options: native)
+    assert runtime.base_dtype()[0] == getattr(torch, named)
+    assert found(doctor.Report(doctor._machine()), "dtype").told.startswith(f"{named} for")
+
+
 def test_a_model_that_no_lesson_here_needs_is_no_failure(
     healthy: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

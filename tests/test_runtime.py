@@ -301,7 +301,7 @@ def test_the_device_variable(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setenv("BEFT_DEVICE", "cpu")
-    assert runtime.device().type == "cpu" and runtime.dtype() == torch.float32
+    assert runtime.device().type == "cpu" and runtime.base_dtype()[0] == torch.float32
     monkeypatch.setenv("BEFT_DEVICE", "gpu")
     with pytest.raises(UnknownName, match=r"'gpu'.*cuda, mps, cpu"):
         runtime.device()

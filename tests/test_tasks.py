@@ -272,6 +272,38 @@ def test_the_hub_is_asked_for_the_row_s_data(name, prefetched, monkeypatch):
     assert row.hub in str(task) and row.subset in str(task)
 
 
+@pytest.mark.parametrize("name", ["cb", "wic"])
+def test_what_is_a_script_on_main_is_had_from_the_hub_s_own_conversion(name, monkeypatch):
+    row, asked = TASKS[name], []
+    splits = DatasetDict({s: Dataset.from_list(examples(row, 12)) for s in ("train", "validation")})
+
+    def stub(*args: Any, **options: Any) -> DatasetDict:
+        asked.append((args, {name: value for name, value in options.items() if name != "cache_dir"}))
+        if "revision" not in options:
+            raise RuntimeError("Dataset scripts are no longer supported, but found super_glue.py")
+        return splits
+
+    monkeypatch.setattr(tasks, "load_dataset", stub)
+    monkeypatch.setattr(runtime, "hub_data", lambda hub, subset: None)
+    assert len(load_task(name, "hub", n_train=10).train) == 10
+    converted = {"data_dir": row.subset, "revision": tasks.CONVERTED}
+    assert asked == [((row.hub, row.subset), {}), ((row.hub,), converted)] and tasks.CONVERTED in tasks.REVISIONS
+
+
+def test_another_runtime_error_of_the_hub_is_not_asked_again(monkeypatch):
+    asked = []
+
+    def stub(*args: Any, **options: Any) -> None:
+        asked.append(args)
+        raise RuntimeError("the disk is full")
+
+    monkeypatch.setattr(tasks, "load_dataset", stub)
+    monkeypatch.setattr(runtime, "hub_data", lambda hub, subset: None)
+    with pytest.raises(DataError, match=r"aps/super_glue, cb.*RuntimeError"):
+        load_task("cb", "hub")
+    assert len(asked) == 1
+
+
 def test_a_hub_that_cannot_be_had_says_the_way_out(monkeypatch):
     def stub(*args: Any, **options: Any) -> None:
         raise ConnectionError("no route")

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -216,6 +217,21 @@ def test_killed_and_resumed_equals_uninterrupted(how, task, folder, model, tmp_p
     assert all(torch.equal(p, expected[n]) for n, p in model.named_parameters() if n in expected)
 
 
+def test_an_interrupted_run_gives_no_result_and_harms_none(task, model, monkeypatch):
+    """What lesson 00 says of the ■ button: the same cell again, and it starts from pretrained."""
+
+    def press_stop(*_, **__):
+        raise KeyboardInterrupt
+
+    whole = fine_tune(model, task, "value", epochs=1, learning_rate=1e-2)
+    with monkeypatch.context() as patch:
+        patch.setattr(training.Watch, "on_step_end", press_stop)
+        with pytest.raises(KeyboardInterrupt):
+            fine_tune(model, task, "value", epochs=1, learning_rate=1e-2)
+    again = fine_tune(model, task, "value", epochs=1, learning_rate=1e-2)
+    assert np.array_equal(again.losses, whole.losses) and again.metrics == whole.metrics
+
+
 DIES_SAVING = """
 import os, signal
 from pathlib import Path
@@ -277,6 +293,32 @@ def test_checkpoints_of_another_run_are_refused(task, model, tmp_path):
     with pytest.raises(TrainingError, match=r"another run.*empty folder"):
         fine_tune(model, task, "value", epochs=1, learning_rate=1e-3, folder=tmp_path)
     assert json.loads((tmp_path / "run.json").read_text(encoding="utf-8")) == kept
+
+
+@pytest.mark.parametrize("method", ["value", "full", "lora"])
+def test_checkpoints_of_another_base_are_refused(method, task, model, tmp_path):
+    """As cased after uncased: the same shapes, names and data, other weights."""
+    other = load_model(tiny.save(tmp_path / "other", seed=1), task)
+    fine_tune(model, task, method, epochs=1, folder=tmp_path / "run")
+    with pytest.raises(TrainingError, match=r"another run \(different: base\)"):
+        fine_tune(other, task, method, epochs=1, folder=tmp_path / "run")
+    fine_tune(model, task, "full", epochs=1, learning_rate=1e-2)
+    assert fine_tune(model, task, method, epochs=1, folder=tmp_path / "run").steps == 3  # ours is still known
+
+
+def test_checkpoints_of_another_wording_are_refused(task, model, tmp_path):
+    prepare(model, "value", 0)
+    recipe, tokenizer = Recipe(1e-3, 1), load_tokenizer(model)
+    train(model, task, recipe, tokenizer, folder=tmp_path)
+    worded = replace(task, row=replace(task.row, texts=("it was said : {sentence}",)))
+    with pytest.raises(TrainingError, match=r"another run \(different: wording\)"):
+        train(model, worded, recipe, tokenizer, folder=tmp_path)
+    asked = load_task("rte", "pocket", prompted=True, n_train=16)
+    assert asked.prompt is not None
+    other = replace(asked, prompt=replace(asked.prompt, template=asked.prompt.template + " "))
+    one, two = (training._identity(model, each, recipe, 0) for each in (asked, other))
+    assert {name for name in one if one[name] != two[name]} == {"wording"}
+    train(model, task, recipe, tokenizer, folder=tmp_path)  # trained on from where it is: still the same run
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])

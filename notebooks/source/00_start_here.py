@@ -44,8 +44,9 @@ for finding in diagnose():
 # - **Shift+Enter** runs a cell. While it runs, `[*]` stands beside it; when it is done, a number that counts up.
 # - **Run cells in order**, from the top. A cell may need what an earlier one made, and most errors called `NameError` mean that one
 #   was skipped.
-# - **To stop** a cell that takes too long, press the ■ button (or the key `I` twice). In this course that is always safe: a training stops
-#   after its current step.
+# - **To stop** a cell that takes too long, press the ■ button (or the key `I` twice). In this course that breaks nothing. A probe
+#   returns what it saw so far; any other training ends with `KeyboardInterrupt` and no result: run its cell again, and it starts from the
+#   pretrained model.
 # - **To start over**, choose *Kernel > Restart Kernel and Run All Cells*. All results are made anew; what you wrote into the cells stays.
 # - **If the connection breaks**, open the notebook again: it is saved every two minutes. What was computed may be gone (a `NameError` says
 #   so); then select the cell where you were and choose *Run > Run All Above Selected Cell*. The same numbers come out again.

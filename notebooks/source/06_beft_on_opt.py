@@ -46,6 +46,7 @@ from beft_lib import checks as check
 from beft_lib import memory_plan, plots, plots_asking, score_answers, six_tasks
 from beft_lib.answers import normalise_squad
 from beft_lib.display import say, show
+from beft_lib.widget_costs import cost_calculator
 from beft_lib.widget_prompts import before_and_after, prompt_playground
 
 # %% [markdown]
@@ -418,7 +419,11 @@ show(plots_asking.memory(card=24, **step))
 # The error still has to travel back through all layers, which is why its time falls by a third and not to a hundredth. These are
 # estimates, part by part, from `beft_lib/planning.py`.
 #
-# The dashed line is a card of 24 GB. OPT-6.7B by $b_v$ just misses it. **Predict:** what does half the batch save? Change 8 to 4 and see.
+# The dashed line is a card of 24 GB. OPT-6.7B by $b_v$ just misses it. **Predict:** what does half the batch save? Halve it in the
+# calculator (you know it from lesson 05), and see.
+
+# %%
+cost_calculator("opt-6.7b", "value", batch=8, length=512)
 
 # %%
 show(plots_asking.shape_table(), "Parameters: the model's, and those that a method trains")
