@@ -21,20 +21,23 @@ def add_rulers(parser: argparse.ArgumentParser) -> None:
 
 def run_rulers(args: argparse.Namespace) -> int:
     """Tune each term alone at its best rate and measure every ruler, into a results file; then print the agreement."""
-    from .experiments import RATES, Grid, read_rows, run_grid
+    from .experiments import RATES, Grid, model_name, read_rows, run_grid
 
+    model = model_name(args.model)
     changes: dict[str, Any] = {} if args.epochs is None else {"epochs": args.epochs}
     methods = ["head", "value", "query", "key", "all_biases"]
     rates = args.rates or RATES
-    each = (args.model, args.tasks, methods, args.seeds, args.data, args.n_train, changes)
+    each = (model, args.tasks, methods, args.seeds, args.data, args.n_train, changes)
     grid = Grid(*each, rates=rates, rulers=True, add_biases=args.add_biases)
-    # One full fine-tuning a task, at the paper's rate: what costs are relative to.
-    cost = Grid(args.model, args.tasks, ["full"], args.seeds[:1], args.data, args.n_train, changes)
+    # One full fine-tuning a task, at the paper's rate: what costs are relative to. It comes last, so that what the grid
+    # cannot run with is said before anything is trained.
+    cost = Grid(model, args.tasks, ["full"], args.seeds[:1], args.data, args.n_train, changes)
     print(f"learning rates tried on a held-out quarter of train, seed {grid.rate_seed}: {', '.join(map(str, rates))}")
-    for row in (row for part in (cost, grid) for row in run_grid(part, args.out)):
+    for row in (row for part in (grid, cost) for row in run_grid(part, args.out)):
         tried = "" if row["scored_on"] == "validation" else f" at {row['learning_rate']:g} (held-out)"
-        print(f"{row['task']} {row['method']} seed {row['seed']}{tried}: {row['metric']} {row['score']:.3f} "
-              f"in {row['seconds']:.1f} s", flush=True)  # fmt: skip
+        reached = row.get("diverged") or f"{row['metric']} {row['score']:.3f}"
+        run = f"{row['task']} {row['method']} seed {row['seed']}{tried}"
+        print(f"{run}: {reached} in {row['seconds']:.1f} s", flush=True)
     _report(read_rows(args.out))
     return 0
 
@@ -60,6 +63,7 @@ def run_agreement(args: argparse.Namespace) -> int:
 def _report(rows: list[dict[str, Any]]) -> None:
     from .comparing import agreement, cells, notes, performance, split
     from .relating import relation, told
+    from .verdicts import early_stop
 
     found = cells(rows)
     tasks = list(dict.fromkeys(cell.task for cell in found))
@@ -73,7 +77,7 @@ def _report(rows: list[dict[str, Any]]) -> None:
             print("\n".join(filter(None, (kind, _text(agreement(of_kind))))))
     print("\nKendall's tau between score and performance, 95 % intervals over tasks:")
     print(_text(relation(rows)))
-    print("\n" + "\n".join([*told(rows), *notes(rows)]))
+    print("\n" + "\n".join([*told(rows), *early_stop(found), *notes(rows)]))
 
 
 def _text(frame: Any) -> str:

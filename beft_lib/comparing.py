@@ -23,13 +23,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Row = Mapping[str, Any]
+NEEDED = ("model", "task", "source", "n_train", "changes", "seed", "method", "metric", "score")  # of a row, to count
 TIED = 1e-9  # performances closer than this are equal
 ALWAYS = "always "  # the ruler that does not look: "always value"
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One task and seed: ``scores`` of each method on validation, ``rulers`` as ``beft_lib/rulers.py`` writes them."""
+    """One task and seed: ``scores`` of each method on validation, ``rulers`` as ``beft_lib/rulers.py`` writes them.
+
+    ``task`` names its data as well where the model was measured on several: "cola (real)". ``rates``: the learning rate
+    of each method (None: not told).
+    """
 
     model: str
     task: str
@@ -38,6 +43,7 @@ class Cell:
     scores: Mapping[str, float]
     rulers: Mapping[str, Mapping[str, Any]] = field(repr=False)
     facts: Row = field(repr=False)
+    rates: Mapping[str, float | None] = field(default_factory=dict, repr=False)
 
     @property
     def terms(self) -> dict[str, float]:
@@ -56,27 +62,76 @@ class Cell:
 
 def cells(rows: Iterable[Row]) -> list[Cell]:
     """The whole cells among rows, in their order. Raises DataError when there is none, and says what is missing."""
-    groups: dict[tuple, dict[str, Row]] = {}
-    for row in rows:
-        if row.get("scored_on", MISSING["scored_on"]) == "validation":
-            recipe = {name: value for name, value in row["changes"].items() if name != "learning_rate"}
-            key = (row["model"], row["task"], row["source"], row["n_train"], str(sorted(recipe.items())), row["seed"])
-            groups.setdefault(key, {})[row["method"]] = row
-    needed = {"head", "all_biases", *TERMS}
-    whole = [runs for runs in groups.values() if needed <= set(runs) and "rulers" in runs["all_biases"]]
+    rows = list(rows)
+    whole = _whole(rows)
     if not whole:
         raise DataError(
-            f"No task and seed has all of {', '.join(sorted(needed))} with every ruler: nothing to compare. "
+            f"No task and seed has all of {', '.join(_METHODS)} with every ruler: nothing to compare.{_left_out(rows)} "
             "`python -m beft_lib rulers --model M --tasks T --out FILE` measures them."
         )
-    return [_cell(runs) for runs in whole]
+    labels = _labels(runs["all_biases"] for runs in whole)
+    return [_cell(runs, labels) for runs in whole]
 
 
-def _cell(runs: Mapping[str, Row]) -> Cell:
+_METHODS = sorted({"head", "all_biases", *TERMS})  # what a whole cell has
+
+
+def results(rows: Iterable[Row]) -> list[Row]:
+    """The rows that are a run with a score on validation: no tries for a learning rate, nothing of another kind."""
+    return [
+        row
+        for row in rows
+        if row.get("scored_on", MISSING["scored_on"]) == "validation"
+        and all(row.get(name) is not None for name in NEEDED)
+    ]
+
+
+def _left_out(rows: Iterable[Row]) -> str:
+    """How many rows are no run, and what they lack, as a sentence; "" where all are."""
+    lacking = [[name for name in NEEDED if name not in row] for row in rows]
+    few = [names for names in lacking if names]
+    missing = [name for name in NEEDED if any(name in names for names in few)]
+    return f" Left out: {len(few)} of {len(lacking)} rows, which lack {', '.join(missing)}." if few else ""
+
+
+def _whole(rows: Iterable[Row]) -> list[dict[str, Row]]:
+    """The runs of each whole cell, by method; the latest of a method counts."""
+    groups: dict[tuple, dict[str, Row]] = {}
+    for row in results(rows):
+        recipe = {name: value for name, value in row["changes"].items() if name != "learning_rate"}
+        key = (*_data(row), str(sorted(recipe.items())), row["seed"])
+        groups.setdefault(key, {})[row["method"]] = row
+    return [runs for runs in groups.values() if {*_METHODS} <= set(runs) and "rulers" in runs["all_biases"]]
+
+
+def _data(row: Row) -> tuple[str, str, str, int]:
+    return row["model"], row["task"], row["source"], row["n_train"]
+
+
+def _labels(every: Iterable[Row]) -> dict[tuple[str, str, str, int], str]:
+    """``{(model, task, source, n_train): label}``. Two data sets of one name are two tasks: no mean is of both."""
+    kinds: dict[tuple[str, str], dict[tuple[str, int], None]] = {}
+    for model, task, *kind in map(_data, every):
+        kinds.setdefault((model, task), {})[tuple(kind)] = None
+    return {(*key, *kind): _label(key[1], kind, list(seen)) for key, seen in kinds.items() for kind in seen}
+
+
+def _label(task: str, kind: tuple[str, int], seen: Sequence[tuple[str, int]]) -> str:
+    """cola; cola (real); cola (real, 300 examples): as much of the kind as tells it from the others ``seen``."""
+    source, n = kind
+    sources = dict.fromkeys(one for one, _ in seen)
+    short = {one: one.removesuffix(f"/{task}").removesuffix(" (shipped)") for one in sources}
+    told = [short[source] if len({*short.values()}) == len(sources) else source] if len(sources) > 1 else []
+    told += [f"{n} examples"] if sum(one == source for one, _ in seen) > 1 else []
+    return f"{task} ({', '.join(told)})" if told else task
+
+
+def _cell(runs: Mapping[str, Row], labels: Mapping[tuple[str, str, str, int], str]) -> Cell:
     row = runs["all_biases"]
     rulers = {**runs["head"].get("rulers", {}), **row["rulers"]}
     scores = {method: run["score"] for method, run in runs.items()}
-    return Cell(row["model"], row["task"], row["seed"], row["metric"], scores, rulers, row)
+    rates = {method: run.get("learning_rate", run["changes"].get("learning_rate")) for method, run in runs.items()}
+    return Cell(row["model"], labels[_data(row)], row["seed"], row["metric"], scores, rulers, row, rates)
 
 
 def split(rows: Iterable[Row]) -> tuple[list[Row], list[Row]]:
@@ -85,6 +140,7 @@ def split(rows: Iterable[Row]) -> tuple[list[Row], list[Row]]:
     """
     rows = list(rows)
     bare = {cell.model for cell in cells(rows) if "importance" not in cell.rulers}
+    rows = results(rows)
     return [row for row in rows if row["model"] not in bare], [row for row in rows if row["model"] in bare]
 
 
@@ -164,11 +220,13 @@ def best_on_average(found: Iterable[Cell]) -> dict[tuple[str, str], set[str]]:
 
 
 def full_seconds(rows: Iterable[Row]) -> dict[tuple[str, str], float]:
-    """``{(model, task): mean seconds of one full fine-tuning}``, where one was run."""
+    """``{(model, task): mean seconds of one full fine-tuning}``, where one was run on a cell's data; tasks as there."""
+    rows = list(rows)
+    labels = _labels(runs["all_biases"] for runs in _whole(rows))
     every: dict[tuple[str, str], list[float]] = {}
-    for row in rows:
-        if row["method"] == "full" and row.get("scored_on", MISSING["scored_on"]) == "validation":
-            every.setdefault((row["model"], row["task"]), []).append(row["seconds"])
+    for row in results(rows):
+        if row["method"] == "full" and "seconds" in row and _data(row) in labels:
+            every.setdefault((row["model"], labels[_data(row)]), []).append(row["seconds"])
     return {key: float(np.mean(seconds)) for key, seconds in every.items()}
 
 
@@ -231,16 +289,29 @@ def notes(rows: Iterable[Row]) -> list[str]:
 
 
 def _key_note(model: str, every: Sequence[Cell]) -> str:
-    apart = max(abs(cell.scores["key"] - cell.scores["head"]) for cell in every)
-    largest = f"at most {apart:.3f} apart" if apart >= 0.0005 else "equal to three decimals" if apart else "equal"
-    seen = f"the two are {largest} in {len(every)} cells"
     facts = every[0].facts
     kind = f"{facts.get('family', 'this family')}, {facts.get('positions', 'unknown')} positions"
+    same = [cell for cell in every if cell.rates.get("key") == cell.rates.get("head")]
+    apart = max((abs(cell.scores["key"] - cell.scores["head"]) for cell in same), default=0.0)
+    seen = _beside(apart, len(same), len(every))
     if facts.get("key_is_dead"):
         told = "softmax cancels the key bias, so tuning it is tuning the head alone"
-        why = " (rounding in long runs, lesson 02)" if apart >= 0.0005 else ""
-        return f"{model} ({kind}): {told}; measured, {seen}{why}."
-    return f"{model} ({kind}): the key bias is alive here; as to key and head only, {seen}."
+        why = " The gap is rounding in long runs (lesson 02)." if apart >= 0.0005 else ""
+        return f"{model} ({kind}): {told}; measured, {seen}{why}"
+    return f"{model} ({kind}): the key bias is alive here; as to key and head only, {seen}"
+
+
+def _beside(apart: float, same: int, of: int) -> str:
+    """How far key and head only are apart where both had one learning rate; where not, two recipes are compared."""
+    others = f"their learning rates, each chosen on held-out data, differ in {_cells(of - same)}: two recipes"
+    if not same:
+        return f"{others}, so the two cannot be compared."
+    largest = f"at most {apart:.3f} apart" if apart >= 0.0005 else "equal to three decimals" if apart else "equal"
+    return f"the two are {largest} in {_cells(same)}{f' ({others}, not counted)' if same < of else ''}."
+
+
+def _cells(count: int) -> str:
+    return f"{count} cell{'s' if count != 1 else ''}"
 
 
 def _by_task(found: Iterable[Cell]) -> Iterator[tuple[tuple[str, str], list[Cell]]]:

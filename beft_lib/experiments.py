@@ -7,6 +7,7 @@ written whole after every run, so a kill loses the run in progress and nothing e
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
@@ -19,13 +20,15 @@ from torch import nn
 from tqdm.std import tqdm
 
 from . import runtime
-from .biases import add_biases
-from .errors import DataError, UnknownName
+from .architectures import TERMS
+from .biases import add_biases, find_biases
+from .errors import DataError, ModelError, TrainingError, UnknownName
 from .files import write_text_whole
-from .methods import evaluated, fine_tune, method_row
+from .methods import evaluated, fine_tune, method_row, recipe_for
 from .metrics import interval
 from .models import load_model
 from .probing import probe
+from .rankings import check_classes
 from .rulers import MEASURED_AFTER, after_head, after_probe, facts
 from .scores import importance_per_layer, magnitude_per_layer
 from .shards import Shard, files_of
@@ -36,17 +39,7 @@ from .watching import progress_bar
 if TYPE_CHECKING:
     import pandas as pd
 
-KEY = (
-    "model",
-    "task",
-    "source",
-    "n_train",
-    "method",
-    "seed",
-    "changes",
-    "scored_on",
-    "prompted",
-)  # makes a row this row
+KEY = ("model", "task", "source", "n_train", "method", "seed", "changes", "scored_on", "prompted")  # of one run
 MISSING = {"scored_on": "validation"}  # of files written before there was a choice
 RATES = (3e-4, 1e-3, 3e-3, 1e-2)  # tried for each method; one with a rate of its own tries the same multiples of that
 RATE_UNIT = 1e-3
@@ -57,6 +50,7 @@ class Grid:
     """What to run: every method on every task with every seed, on one model, loaded once a task and reset between runs.
 
     Attributes:
+        model: as in ``load_model``; of a role ("bert") the rows name the model that it is here.
         tasks: names, or tasks of one's own (``own_task``), whose examples are then the same for every seed.
         changes: of the recipe: ``{"epochs": 2}``.
         rates: learning rates to choose from for each task and method, on a held-out part of *train* (validation is
@@ -89,6 +83,11 @@ class Grid:
         """Runs that end in a score on validation; those that choose a rate come on top."""
         return len(self.tasks) * len(self.methods) * len(self.seeds)
 
+    @property
+    def trained(self) -> list[str]:
+        """The methods that train; the others only ask."""
+        return [method for method in self.methods if method_row(method).shots is None]
+
     def task(self, name: str | Task, seed: int) -> Task:
         if isinstance(name, Task):
             return name
@@ -106,32 +105,75 @@ def run_grid(
 
     With ``shard`` only a part of the grid, stored beside ``path`` in a file of its own; ``read_shards`` reads all of
     them. A run that is among the rows ``known`` (of other files) is copied and not made again. Ctrl-C keeps what is
-    finished; the next call goes on. Raises UnknownName before anything starts.
+    finished; the next call goes on. A try for a learning rate that diverges is a row without a score (null in the file,
+    nan here) whose ``diverged`` says why.
+
+    Raises UnknownName, DataError, ModelError or TrainingError before anything is trained where the grid cannot run.
     """
     for method in grid.methods:
         method_row(method)
     for name in grid.tasks:
         if not isinstance(name, Task) and name not in TASKS:
             raise UnknownName("task", name, TASKS)
+    grid = replace(grid, model=model_name(grid.model))
     sheet = _Sheet(Path(path), shard, known)
-    trained = [method for method in grid.methods if method_row(method).shots is None]
-    rates = len(grid.tasks) * len(trained) * len(grid.rates)
+    tasks = {(at, seed): grid.task(name, seed) for at, name in enumerate(grid.tasks) for seed in grid.seeds}
+    for task in tasks.values():
+        _check_task(grid, task)
+    rates = len(grid.tasks) * len(grid.trained) * len(grid.rates)
     bar = progress_bar(len(grid) + rates, f"runs of {Path(grid.model).name}", progress)
     bar.unit = "run"
     with bar:
         for at, name in enumerate(grid.tasks):
             runs = _Runs(grid, sheet, bar)  # a head fits one task: one loaded model for all its seeds and methods
             for turn, seed in enumerate(grid.seeds):
-                task = grid.task(name, seed)
                 for place, method in enumerate(grid.methods):
                     # Where a rate is chosen first, all seeds of a method stay with the job that chose it.
                     line = at if grid.rates else at * len(grid.seeds) + turn
                     if shard is not None and not shard.holds(line * len(grid.methods) + place):
                         continue
                     changes = dict(grid.changes or {})
-                    if grid.rates and method in trained:
+                    if grid.rates and method in grid.trained:
                         changes["learning_rate"] = yield from runs.choose_rate(name, method)
-                    yield from runs.once(task, method, seed, changes, "validation")
+                    yield from runs.once(tasks[at, seed], method, seed, changes, "validation")
+
+
+def model_name(model: str | Path) -> str:
+    """The model that a role is here ("bert": pocket-bert or minilm, as the profile decides); any other as it is given.
+
+    A row has to name the model: under another profile the same role is another one.
+    """
+    roles = {row.family for row in runtime.MODELS.values()}
+    return runtime.find_model(str(model)).name if str(model) in roles else str(model)
+
+
+def _check_task(grid: Grid, task: Task) -> None:
+    """Raises now what a run of the grid on this task would raise in the end: one class only, too large a batch."""
+    if "all_biases" in grid.methods or (grid.rulers and "head" in grid.methods):
+        check_classes(task)
+    recipes = [recipe_for(task, method_row(method), **(grid.changes or {})) for method in grid.trained]
+    batch = max((recipe.batch_size for recipe in recipes), default=0)
+    left, told, out = len(task.train), "", ""
+    if grid.rates and recipes:
+        left = len(held_out(task, grid.held_out, grid.rate_seed).train)
+        told = f" that are left of {len(task.train)} once {grid.held_out:.0%} are held out to choose a learning rate"
+        out = ", or no rates to choose from"
+    if batch > left:
+        raise TrainingError(
+            f"batch_size {batch} is larger than the {left} training examples of {task.name}{told}. Take more examples "
+            f"(n_train), a batch_size of at most {left} in the recipe's changes{out}."
+        )
+
+
+def _check_biases(grid: Grid, model: nn.Module) -> None:
+    """Raises ModelError where a method or ruler of the grid needs a bias that the model lacks."""
+    needed = {term for row in map(method_row, grid.methods) if row.peft is None for term in row.terms}
+    ruled = grid.rulers and set(MEASURED_AFTER) & set(grid.methods)
+    try:
+        find_biases(model, [term for term in TERMS if ruled or term in needed])
+    except ModelError as error:
+        told = " A grid does so with add_biases=True; at the command line that is --add-biases."
+        raise ModelError(f"{error}{told if 'add_biases' in str(error) else ''}") from None
 
 
 class _Sheet:
@@ -139,7 +181,7 @@ class _Sheet:
 
     def __init__(self, path: Path, shard: Shard | None, elsewhere: Iterable[Mapping[str, Any]] = ()):
         self.path = path if shard is None else shard.path(path)
-        self.rows = read_rows(self.path)
+        self.rows = _rows_to_go_on(self.path)
         self.known = {_key(row): row for row in [*read_shards(path), *self.rows]}
         self.elsewhere = {_key(row): row for row in elsewhere}
 
@@ -184,15 +226,19 @@ class _Runs:
             self.model = load_model(self.grid.model, task, seed=seed)
             if self.grid.add_biases:
                 add_biases(self.model)
-        measured = _measure(self.model, task, method, seed, changes, counts, rulers)
-        row = {**measured, **fixed, **circumstances()}
+            _check_biases(self.grid, self.model)
+        run = _measure if counts else _try
+        row = {**run(self.model, task, method, seed, changes, counts, rulers), **fixed, **circumstances()}
         self.sheet.add(row)
         self.bar.update()
-        yield row
+        yield row if row["score"] is not None else {**row, "score": math.nan}  # who prints it needs a number
         return row
 
     def choose_rate(self, name: str | Task, method: str) -> Generator[dict[str, Any], None, float]:
-        """The rate of the best score on the part held out of train; the smallest among equals. Once a method."""
+        """The rate of the best score on the part held out of train; the smallest among equals. Once a method.
+
+        A rate that diverges is not chosen. Raises TrainingError where all do.
+        """
         if method in self.rates:
             return self.rates[method]
         grid = self.grid
@@ -202,7 +248,14 @@ class _Runs:
         for rate in own or rates_for(method, grid.rates):
             changes = {**(grid.changes or {}), "learning_rate": rate}
             row = yield from self.once(part, method, grid.rate_seed, changes, "held-out part of train")
-            scores[rate] = row["score"]
+            if row["score"] is not None and not math.isnan(row["score"]):
+                scores[rate] = row["score"]
+        if not scores:
+            tried = ", ".join(f"{rate:g}" for rate in own or rates_for(method, grid.rates))
+            raise TrainingError(
+                f"{method} on {part.name} diverged at every learning rate tried ({tried}); the tries are rows of "
+                f"{self.sheet.path}. Give smaller rates (a method with a rate of its own: own_rates)."
+            )
         self.rates[method] = max(sorted(scores), key=scores.__getitem__)
         return self.rates[method]
 
@@ -222,7 +275,7 @@ def rates_for(method: str, rates: Sequence[float] = RATES) -> list[float]:
 
 
 def read_rows(path: str | Path) -> list[dict[str, Any]]:
-    """The rows of a results file, [] for none. One that cannot be read is set aside and named in the error."""
+    """The rows of a results file, [] for none. Raises DataError for another file, which stays as it is."""
     path = Path(path)
     if not path.is_file():
         return []
@@ -232,12 +285,23 @@ def read_rows(path: str | Path) -> list[dict[str, Any]]:
             raise TypeError("its rows are not a list of objects")
         return rows
     except (ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path} is not a results file ({type(error).__name__}: {error}). One is JSON with a list of 'rows', as "
+            "`python -m beft_lib measure --out FILE` and `rulers --out FILE` write it."
+        ) from None
+
+
+def _rows_to_go_on(path: Path) -> list[dict[str, Any]]:
+    """``read_rows`` of the file that a grid is about to write: what cannot be read is set aside, never overwritten."""
+    try:
+        return read_rows(path)
+    except DataError as error:
         names = (path.with_name(f"{path.stem}.unreadable-{number}{path.suffix}") for number in count(1))
         aside = next(name for name in names if not name.exists())
         path.rename(aside)
         raise DataError(
-            f"{path} is not a results file ({type(error).__name__}: {error}). It was kept as {aside.name}; nothing was "
-            "overwritten. Mend it and rename it back, or run again to start a new one."
+            f"{error} It was kept as {aside.name}; nothing was overwritten. Mend it and rename it back, or run again "
+            "to start a new one."
         ) from None
 
 
@@ -303,6 +367,21 @@ def _measure(
         **{name: {t: s.mean().item() for t, s in seen.scores(score=score).items()} for name, score in scores.items()},
         **({"rulers": after_probe(model, task, seen), **facts(model)} if rulers else {}),
     }
+
+
+def _try(
+    model: nn.Module, task: Task, method: str, seed: int, changes: Mapping[str, Any], *what: bool
+) -> dict[str, Any]:
+    """``_measure`` of a try for a learning rate: one that diverges is a row as well, or each resume would end there."""
+    begun = time.perf_counter()
+    try:
+        return _measure(model, task, method, seed, changes, *what)
+    except TrainingError as error:
+        if "no longer finite" not in str(error):  # watching.py's words; any other error is no matter of the rate
+            raise
+        seconds = time.perf_counter() - begun
+        return {"metric": task.metric, "score": None, "learning_rate": changes["learning_rate"], "seconds": seconds,
+                "diverged": f"diverged: {error}"}  # fmt: skip
 
 
 def _key(row: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, overload
 
@@ -14,12 +14,12 @@ from transformers import TrainerCallback
 
 from . import biases
 from .architectures import TERMS
-from .errors import TrainingError, UnknownName
+from .errors import ScoreError, TrainingError, UnknownName
 from .methods import METHODS, Counts, Method, prepare, recipe_for
 from .models import load_tokenizer
 from .rankings import Tabled, check_classes, layer_table
-from .scores import Score, importance_per_layer, rank_terms, score_terms
-from .settling import is_settled, patience_for, warm_up
+from .scores import Score, importance_per_layer, magnitude_per_layer, rank_terms, score_terms
+from .settling import is_settled, patience_for, record_every, warm_up
 from .tasks import Task
 from .training import Recipe, train
 
@@ -97,10 +97,13 @@ class ProbeResult(Tabled):
         return layer_table(self.scores(score=score), f"{self.task}, step {self.steps[-1]}")
 
     def __str__(self) -> str:
-        ranked = ", ".join(f"{term} {value:.4f}" for term, value in self.ranking())
         early = f" (stopped early: {self.stopped})" if self.stopped else ""
         steps = f"{self.steps[-1]} step{'s' if self.steps[-1] != 1 else ''}"
-        return f"importance on {self.task} after {steps}{early}: {ranked} -> {self.best}"
+        where = f"on {self.task} after {steps}{early}"
+        try:
+            return f"importance {where}: {_listed(self.ranking())} -> {self.best}"
+        except ScoreError as error:
+            return _without_importance(self, where, error)
 
 
 @dataclass(frozen=True)
@@ -110,9 +113,12 @@ class Probes(Tabled):
     results: tuple[ProbeResult, ...]
 
     def ranking(self, score: Score = importance_per_layer) -> list[tuple[str, float, float]]:
-        """Terms with mean and standard deviation of their score over the seeds, the highest mean first."""
-        frame = self.table(score).drop(index="mean")
-        spread = {term: frame[term].to_numpy(dtype=float) for term in self.results[0].pre}  # (seeds,) each
+        """Terms with mean and standard deviation of their score over the seeds, the highest mean first.
+
+        Raises ScoreError, as a single result's, for importance where a term starts all zero.
+        """
+        every = [dict(result.ranking(score=score)) for result in self.results]
+        spread = {term: np.array([means[term] for means in every]) for term in self.results[0].pre}  # (seeds,) each
         rows = [(t, float(v.mean()), float(v.std(ddof=1)) if len(v) > 1 else float("nan")) for t, v in spread.items()]
         return sorted(rows, key=lambda row: -row[1])
 
@@ -139,12 +145,27 @@ class Probes(Tabled):
         return frame
 
     def __str__(self) -> str:
-        told = ", ".join(f"{term} {mean:.4f} (sd {spread:.4f})" for term, mean, spread in self.ranking())
-        votes = Counter(self.choices.values())
-        return (
-            f"importance on {self.results[0].task} over {len(self.results)} seeds: {told} -> {self.best}, "
-            f"chosen by {votes[self.best]} of {len(self.results)}"
-        )
+        where = f"on {self.results[0].task} over {len(self.results)} seeds"
+        try:
+            votes = Counter(self.choices.values())
+            chosen = f"{self.best}, chosen by {votes[self.best]} of {len(self.results)}"
+            return f"importance {where}: {_listed(self.ranking())} -> {chosen}"
+        except ScoreError as error:
+            return _without_importance(self, where, error)
+
+
+def _listed(ranked: Sequence[tuple]) -> str:
+    """query 0.1234, …; over several seeds with their spread: query 0.1234 (sd 0.0100), …"""
+    spread = [f" (sd {row[2]:.4f})" if len(row) > 2 else "" for row in ranked]
+    return ", ".join(f"{row[0]} {row[1]:.4f}{sd}" for row, sd in zip(ranked, spread, strict=True))
+
+
+def _without_importance(result: ProbeResult | Probes, where: str, error: ScoreError) -> str:
+    """What is printed where importance ranks nothing: magnitude, and why; printing itself must not fail."""
+    try:
+        return f"magnitude {where}: {_listed(result.ranking(score=magnitude_per_layer))}. No importance: {error}"
+    except ScoreError:  # not finite: there is nothing to rank at all
+        return f"no scores {where}: {error}"
 
 
 @overload
@@ -169,10 +190,11 @@ def probe(
 
     Args:
         seeds: one probe each (head, batches, dropout), returned together as ``Probes``.
-        every: record each ``every``-th step (None: about 200 over the run). Step 0 and the last are always there.
+        every: record each ``every``-th step (None: about 200 over the run; with ``stop`` at least three in its
+            patience). Step 0 and the last are always there.
         all_biases: train every other bias as well, as in the paper's own probe.
         stop: "stable" ends it as soon as the ranking has settled: see ``beft_lib/settling.py``.
-        patience: of that stop, in steps (None: 4 % of the recipe's, at least 10).
+        patience: of that stop, in steps (None: 4 % of the recipe's, at least 10); at least twice ``every``.
         recipe, changes: as in ``fine_tune``; None is the paper's recipe for the task.
 
     Interrupting it (Ctrl-C, the ■ button) ends it early and returns what was seen so far.
@@ -206,7 +228,7 @@ def _probe(
     if stop:
         rank_terms(pre, pre)  # a term that cannot be ranked is said now, not after the training; so is a bad patience
         patience_for(0, patience)
-    record = _Record(terms, every)
+    record = _Record(terms, every, (lambda steps: patience_for(steps, patience)) if stop else None)
     callbacks = [record, _Settle(record, pre, patience, recipe)] if stop else [record]
     tokenizer = load_tokenizer(model)
     label = f"probe on {task.name}: {counts.method:,} + {counts.head:,} parameters"
@@ -225,9 +247,12 @@ def _probe(
 class _Record(TrainerCallback):
     """Keeps the deltas of chosen steps: a few kilobytes copied, no arithmetic while training."""
 
-    def __init__(self, terms: Mapping[str, biases.BiasTerm], every: int | None):
+    def __init__(
+        self, terms: Mapping[str, biases.BiasTerm], every: int | None, patience: Callable[[int], int] | None = None
+    ):
+        """``patience``: planned steps to those of a stop that reads the record; None for no stop."""
         self.deltas = {term: bias.deltas() for term, bias in terms.items()}
-        self.every = every
+        self.every, self.patience = every, patience
         self.steps: list[int] = []
         self.seen: dict[str, list[Tensor]] = {term: [] for term in terms}
         self.last = self.planned = 0
@@ -235,7 +260,8 @@ class _Record(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.planned = state.max_steps
-        self.every = self.every or max(1, state.max_steps // RECORDED)
+        patience = None if self.patience is None else self.patience(state.max_steps)
+        self.every = record_every(state.max_steps, RECORDED, self.every, patience)
         self._keep(state.global_step)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

@@ -68,7 +68,7 @@ def told(rows: Iterable[Row], ruler: str = "importance") -> list[str]:
     bare = list(dict.fromkeys(cell.model for cell in found if ruler not in cell.rulers))
     without = f" In {len(found) - having} of them ({', '.join(bare)}) {ruler} is not defined." if bare else ""
     if bare and having:  # beside the ruler, whoever does not look has to be asked about the same cells
-        kept = relation([row for row in rows if row["model"] not in bare]).set_index(["ruler", "question"])
+        kept = relation([row for row in rows if row.get("model") not in bare]).set_index(["ruler", "question"])
         table = pd.concat([table.drop(index=UNSEEN, level="ruler"), kept.loc[[UNSEEN]]])
     sentences = [
         f"Covered: {len(found)} cells (a cell is one model, one task, one seed): {', '.join(models)}; "

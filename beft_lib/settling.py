@@ -22,6 +22,7 @@ from .errors import TrainingError
 
 PATIENCE = 0.04  # of the recipe's steps, and at least LEAST: how long a ranking has to stand to count as settled
 LEAST = 10
+RECORDS = 3  # that a ranking has to stand in: two have only one gap's change between them
 
 
 def is_settled(steps: np.ndarray, scores: np.ndarray, patience: int, after: int) -> bool:
@@ -31,7 +32,7 @@ def is_settled(steps: np.ndarray, scores: np.ndarray, patience: int, after: int)
     """
     since = steps[-1] - patience
     window = scores[steps >= since]  # (W, terms)
-    if since < after or len(window) < 3:
+    if since < after or len(window) < RECORDS:
         return False
     places = np.argsort(-window, axis=1, kind="stable")
     if (places != places[-1]).any():
@@ -47,6 +48,26 @@ def patience_for(steps: int, patience: int | None = None) -> int:
     if patience is not None and patience < 1:
         raise TrainingError(f"patience is {patience!r} steps; it has to be at least 1.")
     return max(LEAST, math.ceil(PATIENCE * steps)) if patience is None else patience
+
+
+def record_every(steps: int, most: int, every: int | None = None, patience: int | None = None) -> int:
+    """Steps from one record to the next: ``every``, or what keeps at most ``most`` of a run of so many steps.
+
+    A stop by ``patience`` needs ``RECORDS`` of them within it, so it may ask for more. Raises TrainingError where what
+    was given leaves fewer: such a probe would never stop.
+    """
+    taken = every or max(1, steps // most)
+    if patience is None:
+        return taken
+    if every is None:
+        taken = min(taken, max(1, patience // RECORDS))
+    if (RECORDS - 1) * taken > patience:
+        raise TrainingError(
+            f"patience is {patience} steps and every {taken}: the stop needs {RECORDS} records within its patience and "
+            f"would never come. Take a patience of at least {(RECORDS - 1) * taken}"
+            f"{f', or every at most {patience // (RECORDS - 1)}' if patience >= RECORDS - 1 else ''}."
+        )
+    return taken
 
 
 def warm_up(beta1: float) -> int:

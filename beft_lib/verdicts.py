@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SHOWN = ("importance", "magnitude", "Fisher, warm head")  # the three of lesson 04
+WHOLE, EARLY = "importance", "importance, early stop"
+AIM = (0.95, 0.10)  # of the early stop: in this share of cells the whole probe's choice, at this share of its steps
 MEASURE = (
     "python -m beft_lib rulers --model minilm --data mini --tasks cola sst2 stsb cb rte wic --seeds 0 1 2 --epochs 8 "
     "--rates 3e-3 1e-2 --out data/results/rulers_minilm_mini.json"
@@ -122,7 +124,7 @@ def plain(rows: Iterable[Row]) -> list[str]:
     lost_by, right = table["lost"].to_dict(), (table["right"] * len(found)).to_dict()
     dead = [cell for cell in found if cell.facts.get("key_is_dead")]
     fooled = sum(_pick(cell, "importance") == "key" for cell in dead)
-    early = [_pick(cell, "importance, early stop") for cell in found]
+    early = [_pick(cell, EARLY) for cell in found]
     usual = max(TERMS, key=early.count)
     blind = max((f"{ALWAYS}{term}" for term in TERMS), key=right.__getitem__)
     ahead = [name for name in RULERS if name in right and right[name] > right[blind] + TIED]
@@ -136,8 +138,41 @@ def plain(rows: Iterable[Row]) -> list[str]:
         f"Stopped early it is right in {right['importance, early stop']:.0f}; in {early.count(usual)} it says "
         f'"{usual}". Somebody who says "{blind.removeprefix(ALWAYS)}" without looking is right in {right[blind]:.0f}.',
         f"More often right than that somebody: {', '.join(ahead) or 'no ruler'}.",
+        *early_stop(found),
         f"All biases together do better than any one term in {all_ahead} of {len(means)} rows of models and tasks.",
     ]
+
+
+def early_stop(found: Iterable[Cell]) -> list[str]:
+    """Whether the early-stopped probe chooses as the whole one, in sentences, beside ``AIM``; [] without such cells.
+
+    Nothing is trained for it: the stop is read off the whole probe's record (``beft_lib/rulers.py``).
+    """
+    having = [cell for cell in found if all("steps" in cell.rulers.get(name, {}) for name in (WHOLE, EARLY))]
+    if not having:
+        return []
+    same, share = _early(having)
+    models: dict[str, list[Cell]] = {}
+    for cell in having:
+        models.setdefault(cell.model, []).append(cell)
+    each = "; ".join(f"{model} {_of(*_early(of))}" for model, of in models.items()) if len(models) > 1 else ""
+    met = sum(same) >= AIM[0] * len(same) and share <= AIM[1]
+    later = " Where the two differ, another term overtook the first one after the stop." if not all(same) else ""
+    return [
+        f"The early-stopped probe chooses as the whole one in {_of(same, share)} of its steps on average"
+        f"{f' ({each})' if each else ''}. The aim, {AIM[0]:.0%} of cells at {AIM[1]:.0%} of the steps or fewer, is "
+        f"{'met' if met else 'missed'}.{later}".replace("%", " %")
+    ]
+
+
+def _early(every: Sequence[Cell]) -> tuple[list[bool], float]:
+    """In which cells the early choice is the whole one's, and the mean share of its steps."""
+    steps = [cell.rulers[EARLY]["steps"] / cell.rulers[WHOLE]["steps"] for cell in every]
+    return [_pick(cell, EARLY) == _pick(cell, WHOLE) for cell in every], float(np.mean(steps))
+
+
+def _of(same: Sequence[bool], share: float) -> str:
+    return f"{sum(same)} of {len(same)} cells, at {share:.1%}"
 
 
 def told(rows: Iterable[Row]) -> list[str]:

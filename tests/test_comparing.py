@@ -13,8 +13,8 @@ from scipy import stats
 
 from beft_lib import experiments, load_task
 from beft_lib.architectures import TERMS
-from beft_lib.comparing import agreement, best_on_average, cells, kendall, notes, paired, performance
-from beft_lib.errors import DataError
+from beft_lib.comparing import agreement, best_on_average, cells, full_seconds, kendall, notes, paired, performance
+from beft_lib.errors import DataError, TrainingError
 from beft_lib.experiments import Grid, held_out, rates_for, read_rows, run_grid
 from beft_lib.rulers import RULERS
 
@@ -169,6 +169,45 @@ def test_what_is_not_whole_is_left_out_and_nothing_is_an_error():
             agreement(few)
 
 
+def of_data(rows: list[dict], source: str, n_train: int = 300, **more: Any) -> list[dict]:
+    return [{**r, "source": source, "n_train": n_train, **more} for r in rows]
+
+
+def test_two_data_sets_of_one_name_are_never_pooled():
+    mini = of_data(made(0, 0.6, 0.5, 0.7, "cola"), "mini (shipped)", seconds=10.0)
+    real = of_data(made(0, 0.8, 0.5, 0.7, "cola"), "real/cola", 1710, seconds=1000.0)
+    both = [*mini, *real, *made(0, 0.6, 0.5, 0.7)]
+    assert [cell.task for cell in cells(both)] == ["cola (mini)", "cola (real)", "rte"]
+    assert best_on_average(cells(both)) == {
+        ("m", "cola (mini)"): {"value"}, ("m", "cola (real)"): {"query"}, ("m", "rte"): {"value"}}  # fmt: skip
+    assert full_seconds(both) == {("m", "cola (mini)"): 10, ("m", "cola (real)"): 1000, ("m", "rte"): 10}
+    assert performance(both)[["task", "seeds"]].to_numpy().tolist() == [
+        ["cola (mini)", 1], ["cola (real)", 1], ["rte", 1]]  # fmt: skip
+    costs = (5 / 10 + 5 / 1000 + 5 / 10) / 3
+    assert agreement(both).set_index("ruler").loc["importance", "cost"] == pytest.approx(costs)
+    assert [cell.task for cell in cells(real)] == ["cola"]  # one source needs no label
+
+
+def test_a_label_says_as_much_as_tells_the_data_apart():
+    def labels(*kinds: tuple[str, int]) -> list[str]:
+        return [cell.task for cell in cells([r for kind in kinds for r in of_data(made(0, 0.6, 0.5, 0.7), *kind)])]
+
+    assert labels(("s", 100), ("s", 300)) == ["rte (100 examples)", "rte (300 examples)"]
+    assert labels(("s", 100), ("s", 300), ("real/rte", 9)) == [
+        "rte (s, 100 examples)", "rte (s, 300 examples)", "rte (real)"]  # fmt: skip
+    assert labels(("x", 1), ("x (shipped)", 1)) == ["rte (x)", "rte (x (shipped))"]  # short, but never the same
+
+
+def test_a_row_that_is_no_run_is_left_out_and_told():
+    rows = made(0, 0.6, 0.5, 0.7)
+    bare = [{name: value for name, value in r.items() if name != "changes"} for r in rows]
+    diverged = {**row("value", 0.5), "score": None}
+    assert [cell.terms["value"] for cell in cells([*bare, {}, *rows, diverged])] == [0.7]
+    assert len(agreement([*bare, {}, *rows])) == len(agreement(rows))
+    with pytest.raises(DataError, match=r"nothing to compare. Left out: 6 of 6 rows, which lack changes\."):
+        cells(bare)
+
+
 def test_kendall_is_the_agreement_of_two_orders():
     order = {"query": 1.0, "key": 0.0, "value": 2.0}
     assert kendall(order, order) == 1 and kendall({t: -s for t, s in order.items()}, order) == -1
@@ -202,6 +241,21 @@ def test_performance_and_notes_say_what_the_tables_cannot():
     assert "alive" in notes(alive)[0] and "tuning the head alone" not in notes(alive)[0]
 
 
+def test_key_and_head_only_are_compared_where_their_learning_rates_agree():
+    rows = [r for seed in range(3) for r in made(seed, 0.6, 0.5, 0.7)]
+    for r in rows:
+        rate = 0.01 if r["seed"] == 2 and r["method"] == "key" else 0.003
+        r["learning_rate"] = rate
+        r["score"] += 0.052 * (rate == 0.01) + 0.01 * (r["seed"] == 1 and r["method"] == "key")
+    (said, *_) = notes(rows)
+    assert "measured, the two are at most 0.010 apart in 2 cells (their learning rates" in said
+    assert "differ in 1 cell: two recipes, not counted). The gap is rounding" in said
+    (said, *_) = notes([r for r in rows if r["seed"] == 2])
+    assert "differ in 1 cell: two recipes, so the two cannot be compared." in said and "rounding" not in said
+    (said, *_) = notes([r for r in rows if r["seed"] == 0])
+    assert said.endswith("the two are equal in 1 cell.")
+
+
 def test_the_verbs_print_the_tables_and_resume(folder, data, tmp_path, capsys):
     from beft_lib.__main__ import VERBS
     from beft_lib.commands_rulers import add_agreement, add_rulers, run_agreement, run_rulers
@@ -228,5 +282,15 @@ def test_the_verbs_print_the_tables_and_resume(folder, data, tmp_path, capsys):
     assert told.strip() in first.strip()[-len(told.strip()) - 1 :]
     costs = [cell.split() for cell in told.splitlines() if cell.strip().startswith("Fisher, untrained head")]
     assert costs and "-" not in costs[0][4:8]
+    small = [*arguments[: arguments.index("32")], "20", "--out", str(tmp_path / "few.json")]
+    parser = argparse.ArgumentParser()
+    add_rulers(parser)
+    with pytest.raises(
+        TrainingError, match=r"15 training examples of sst2 that are left of 20"
+    ):  # before "full" is run
+        run_rulers(parser.parse_args([*small, "--rates", "0.01"]))
+    assert not (tmp_path / "few.json").exists()
+    parser = argparse.ArgumentParser()
+    add_agreement(parser)
     with pytest.raises(DataError, match=r"No such results file: nowhere.json"):
         run_agreement(parser.parse_args(["nowhere.json"]))

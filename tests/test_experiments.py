@@ -19,12 +19,14 @@ import pytest
 import tiny
 from scipy import stats
 
-from beft_lib import experiments
-from beft_lib.errors import DataError, UnknownName
+from beft_lib import experiments, load_task, runtime
+from beft_lib.biases import find_biases
+from beft_lib.errors import DataError, ModelError, TrainingError, UnknownName
 from beft_lib.experiments import (
     KEY,
     Grid,
     interval,
+    model_name,
     read_rows,
     read_shards,
     run_grid,
@@ -243,6 +245,92 @@ def test_an_unknown_name_stops_before_anything_starts(grid, started, tmp_path):
     assert started == [] and not out.exists()
 
 
+# What a grid cannot run with is said before anything is trained
+
+
+@pytest.fixture
+def no_value_bias(monkeypatch):
+    real = experiments.load_model
+
+    def bare(*args: Any, **options: Any) -> Any:
+        model = real(*args, **options)
+        for part in find_biases(model, ["value"])["value"].parts:
+            part.module.bias = None
+        return model
+
+    monkeypatch.setattr(experiments, "load_model", bare)
+
+
+def test_missing_biases_stop_a_grid_before_its_first_run(folder, data, no_value_bias, started, tmp_path):
+    grid = Grid(str(folder), ["sst2"], ["head", "value"], [0], data, 32, {"epochs": 1})
+    with pytest.raises(ModelError, match=r"no value bias.*add_biases=True; at the command line that is --add-biases"):
+        list(run_grid(grid, tmp_path / "results.json"))
+    assert started == [] and list(tmp_path.iterdir()) == []
+    assert kinds(list(run_grid(replace(grid, methods=["head"]), tmp_path / "results.json"))) == [("head", 0)]
+
+
+def test_one_class_and_large_batches_stop_a_grid_before_its_first_task(folder, data, started, tmp_path):
+    out = tmp_path / "results.json"
+    task = load_task("sst2", data, n_train=40)
+    same = replace(task, train=task.train.filter(lambda one: one["label"] == 0))
+    with pytest.raises(DataError, match=r"nothing to tell apart"):  # the second task's, before the first one's runs
+        list(run_grid(Grid(str(folder), [task, same], ["value", "all_biases"]), out))
+    few = Grid(str(folder), ["sst2"], ["value"], [0], data, 20, {"epochs": 1}, rates=(1e-3,))
+    told = r"batch_size 16 is larger than the 15 .* left of 20 once 25% are held out.*n_train.*at most 15.*no rates"
+    with pytest.raises(TrainingError, match=told):
+        list(run_grid(few, out))
+    with pytest.raises(TrainingError, match=r"batch_size 21 is larger than the 20 .* of sst2. Take more"):
+        list(run_grid(replace(few, rates=(), changes={"batch_size": 21}), out))
+    assert started == [] and not out.exists()
+
+
+# A learning rate that diverges
+
+
+def test_a_rate_that_diverges_is_a_row_and_another_one_is_taken(folder, data, started, tmp_path):
+    out = tmp_path / "results.json"
+    grid = Grid(str(folder), ["sst2"], ["value"], [0], data, 32, {"epochs": 1}, rates=(1e-3, 1e30))
+    good, bad, run = run_grid(grid, out)
+    assert run["learning_rate"] == good["learning_rate"] == 1e-3 and bad["learning_rate"] == 1e30
+    assert math.isnan(bad["score"]) and "no longer finite" in bad["diverged"] and bad["seconds"] > 0
+    stored = read_rows(out)
+    assert stored[1]["score"] is None and "NaN" not in out.read_text(encoding="utf-8")
+    assert list(run_grid(grid, out)) == [] and len(started) == 3
+    assert summary(stored)["seeds"].tolist() == [1]
+
+
+def test_where_every_rate_diverges_the_grid_says_so_and_tries_none_twice(folder, data, started, tmp_path):
+    out = tmp_path / "results.json"
+    grid = Grid(str(folder), ["sst2"], ["value"], [0], data, 32, {"epochs": 1}, rates=(1e30,))
+    for _ in range(2):
+        with pytest.raises(TrainingError, match=r"value on sst2 diverged at every learning rate tried \(1e\+30\)"):
+            list(run_grid(grid, out))
+    assert len(started) == len(read_rows(out)) == 1
+
+
+# Which model a role was
+
+
+def test_a_row_names_the_model_and_not_its_role(folder, data, monkeypatch, started, tmp_path):
+    find, other = runtime.find_model, tiny.save(tmp_path / "other", seed=1)
+    here = [folder]
+    monkeypatch.setattr(
+        runtime, "find_model", lambda name: SimpleNamespace(name=str(here[0])) if name == "bert" else find(name)
+    )
+    grid = Grid("bert", ["sst2"], ["head"], [0], data, 32, {"epochs": 1})
+    (first,) = run_grid(grid, tmp_path / "results.json")
+    here[0] = other  # the same file in another profile
+    (second,) = run_grid(grid, tmp_path / "results.json")
+    assert (first["model"], second["model"]) == (str(folder), str(other)) and len(started) == 2
+    assert list(run_grid(replace(grid, model=str(folder)), tmp_path / "results.json")) == []
+    assert model_name("minilm") == "minilm" and model_name(folder) == str(folder)
+
+
+def test_a_role_is_the_profile_s_model(monkeypatch):
+    monkeypatch.setenv("BEFT_PROFILE", "pocket")
+    assert [model_name(role) for role in ("bert", "roberta", "opt")] == ["pocket-bert", "pocket-roberta", "pocket-opt"]
+
+
 # Results files
 
 
@@ -250,13 +338,18 @@ def test_an_unknown_name_stops_before_anything_starts(grid, started, tmp_path):
     "content",
     [b"", b'{"rows": [{"task": "rte"', b"[]", b'{"rows": 5}', b'{"rows": {}}', b'{"rows": [1]}', b"{}", b"\xff\xfe"],
 )
-def test_a_corrupt_file_is_set_aside_and_named(content, tmp_path):
+def test_a_corrupt_file_is_named_and_set_aside_only_by_who_would_write_it(content, tmp_path):
     path = tmp_path / "results.json"
+    path.write_bytes(content)
+    for reader in (read_rows, read_shards):
+        with pytest.raises(DataError, match=r"results.json is not a results file.*'rows'"):
+            reader(path)
+    assert path.read_bytes() == content and list(tmp_path.iterdir()) == [path]
     asides = set()
     for _ in range(2):  # a second one in the same second must not take the first one's place
         path.write_bytes(content)
         with pytest.raises(DataError) as error:
-            read_rows(path)
+            experiments._Sheet(path, None)
         (aside,) = {p for p in tmp_path.iterdir() if p not in asides}
         asides.add(aside)
         told = str(error.value)

@@ -1,5 +1,7 @@
 """The probe: what it records, what it chooses, how it stops; several seeds; bad input."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tiny
@@ -9,7 +11,7 @@ from beft_lib import find_biases, load_model, load_task, probe
 from beft_lib.errors import DataError, ModelError, ScoreError, TrainingError, UnknownName
 from beft_lib.methods import fine_tune
 from beft_lib.scores import importance, magnitude_per_layer
-from beft_lib.settling import is_settled, patience_for, warm_up
+from beft_lib.settling import is_settled, patience_for, record_every, warm_up
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +94,21 @@ def test_a_term_that_starts_at_zero_is_not_ranked_by_importance(task, model):
     assert dict(result.ranking(score=magnitude_per_layer))["value"] > 0
 
 
+def test_what_cannot_be_ranked_by_importance_is_printed_by_magnitude(task, model):
+    for bias in find_biases(model).values():
+        for part in bias.parts:
+            part.module.bias.data.zero_()
+    many = probe(model, task, seeds=[0, 1], epochs=1, learning_rate=1e-2)
+    with pytest.raises(ScoreError, match=r"starts at exactly zero"):
+        many.ranking()
+    for result in (many, many.results[0]):
+        assert str(result).startswith("magnitude on sst2") and "No importance: The term query and" in str(result)
+        assert "inf" not in repr(result)
+    assert [row[0] for row in many.ranking(score=magnitude_per_layer)][-1] == "key"
+    broken = {term: of * float("nan") for term, of in many.results[0].trajectory.items()}
+    assert str(replace(many.results[0], trajectory=broken)).startswith("no scores on sst2")
+
+
 # Early stop
 
 
@@ -155,6 +172,27 @@ def test_a_short_probe_that_does_not_settle_runs_to_its_end(task, model):
     assert result.steps[-1] == 9 and result.stopped == "" and result.settled() is None
 
 
+def test_records_are_close_enough_for_the_patience():
+    assert record_every(1890, 200) == record_every(1890, 200, None, 76) == 9
+    assert record_every(1890, 200, None, 10) == 3 and record_every(1890, 200, None, 2) == 1
+    assert record_every(1890, 200, 5, 10) == 5 and record_every(1890, 200, 50) == 50
+    with pytest.raises(TrainingError, match=r"patience is 10 steps and every 9: .* at least 18, or every at most 5\."):
+        record_every(1890, 200, 9, 10)
+    with pytest.raises(TrainingError, match=r"patience is 1 steps and every 1: .* at least 2\."):
+        record_every(1890, 200, None, 1)
+
+
+def test_a_long_probe_with_a_short_patience_stops_all_the_same(task, model, monkeypatch):
+    import beft_lib.probing as probing
+
+    monkeypatch.setattr(probing, "RECORDED", 6)  # of 60 steps: one in ten, too few for a patience of 10
+    result = probe(model, task, stop="stable", patience=10, epochs=20, learning_rate=1e-2)
+    assert result.stopped and np.diff(result.steps)[0] == 3
+    with pytest.raises(TrainingError, match=r"patience is 10 steps and every 6"):
+        probe(model, task, stop="stable", patience=10, every=6)
+    assert np.diff(probe(model, task, epochs=20).steps)[0] == 10  # nothing to stop: as many records as before
+
+
 # Seeds
 
 
@@ -172,8 +210,6 @@ def test_seeds_give_a_ranking_with_a_spread(task, model):
 
 
 def test_most_seeds_decide_and_the_mean_among_equals(task, model):
-    from dataclasses import replace
-
     from beft_lib.probing import Probes
 
     one = probe(model, task, epochs=1, learning_rate=1e-2)
@@ -199,8 +235,6 @@ def test_bad_input_is_named(task, model, tmp_path):
         probe(model, task, seeds=[])
     with pytest.raises(TrainingError, match=r"batch_size 49 is larger than the 48 training examples"):
         probe(model, task, batch_size=49)
-    from dataclasses import replace
-
     with pytest.raises(DataError, match=r"label 'negative'.*nothing to tell apart"):
         probe(model, replace(task, train=task.train.filter(lambda row: row["label"] == 0)))
 

@@ -12,10 +12,10 @@ import pytest
 
 from beft_lib import plots_rulers, runtime
 from beft_lib.architectures import TERMS
-from beft_lib.comparing import agreement
+from beft_lib.comparing import agreement, cells
 from beft_lib.display import descriptions
 from beft_lib.rulers import RULERS
-from beft_lib.verdicts import SHOWN, alike, by_model, lost, plain, points, shipped, told
+from beft_lib.verdicts import SHOWN, alike, by_model, early_stop, lost, plain, points, shipped, told
 
 
 def a_cell(model: str, task: str, seed: int, scores: dict[str, float], says: dict[str, str]) -> list[dict[str, Any]]:
@@ -112,6 +112,25 @@ def test_the_answer_in_plain_words_counts_what_is_there():
         if "rulers" in row and row["seed"] == 1:
             row["rulers"]["output change"] = winner
     assert "that somebody: output change." in "\n".join(plain(rows))
+
+
+def test_the_early_stop_is_held_to_its_aim():
+    def rows(model: str, whole: str, early: int) -> list[dict[str, Any]]:
+        made = a_cell(model, "t", 0, {"query": 0.6, "key": 0.5, "value": 0.8}, {"importance": whole})
+        for row in (row for row in made if "rulers" in row):
+            for name, steps in (("importance", 200), ("importance, early stop", early)):
+                row["rulers"][name]["steps"] = steps
+        return made
+
+    (said,) = early_stop(cells([*rows("a", "value", 20), *rows("b", "key", 40)]))
+    assert "as the whole one in 1 of 2 cells, at 15.0 % of its steps on average (a 1 of 1 cells, at 10.0 %; " in said
+    assert "b 0 of 1 cells, at 20.0 %). The aim, 95 % of cells at 10 % of the steps or fewer, is missed." in said
+    assert "another term overtook" in said and said in plain([*rows("a", "value", 20), *rows("b", "key", 40)])
+    (met,) = early_stop(cells(rows("a", "value", 20)))
+    assert met.endswith("or fewer, is met.") and "1 of 1 cells, at 10.0 % of its steps" in met
+    (late,) = early_stop(cells(rows("a", "value", 21)))
+    assert late.endswith("is missed.")
+    assert early_stop(cells(measured(1, 1, 1))) == []  # rows from before the steps were kept
 
 
 def test_the_sentences_count_what_is_there():
