@@ -183,7 +183,7 @@ def by_size(rows: Iterable[Row], methods: tuple[str, str] = ("value", "full")) -
 
 
 def overtaking(sized: pd.DataFrame) -> list[str]:
-    """``by_size`` in sentences, one a model and task with more than one size: from where on the second method is ahead,
+    """``by_size`` in sentences, one a model and task with more than one size: where the second method is ahead, with
     its whole interval above zero.
     """
     told = []
@@ -193,10 +193,20 @@ def overtaking(sized: pd.DataFrame) -> list[str]:
         if len(lines) > 1:
             column = next(name for name in lines if " - " in str(name))
             second, first = str(column).split(" - ")
-            ahead = lines.loc[lines[column] - lines["±"] > 0, "n_train"]
-            where = f"from {ahead.min():,} examples on" if len(ahead) else "at no size that was measured"
+            ahead = lines[column] - lines["±"] > 0
+            where = _where(lines.loc[ahead, "n_train"], lines["n_train"])
             told.append(f"{model} on {task}: {second} is ahead of {first} {where}.")
     return told
+
+
+def _where(ahead: pd.Series, sizes: pd.Series) -> str:
+    """At which of the sizes, in words."""
+    if not len(ahead):
+        return "at no size that was measured"
+    if len(ahead) == (sizes >= ahead.min()).sum():
+        return f"from {ahead.min():,} examples on"
+    other = sorted(set(sizes[sizes > ahead.min()]) - set(ahead))
+    return "at " + " and ".join(f"{n:,}" for n in ahead) + " examples, not at " + " and ".join(f"{n:,}" for n in other)
 
 
 def _recipe(row: Row) -> str:

@@ -18,7 +18,7 @@ import pytest
 from scipy.special import softmax
 from scipy.stats import norm, t
 
-from beft_lib import authoring, doctor, frontpage, six_tasks
+from beft_lib import authoring, doctor, frontpage, six_tasks, tables
 from beft_lib.experiments import read_rows
 from beft_lib.places import data_folder, lessons_folder
 from beft_lib.planning import OPT, Shape
@@ -50,6 +50,13 @@ def ratio(name: str) -> float:
 def key_scores(name: str) -> list[float]:
     """The importance of the key bias in every run of a results file that has one."""
     return [row["importance"]["key"] for row in read_rows(data_folder() / "results" / name) if "importance" in row]
+
+
+def sized(method: str) -> list[float]:
+    """The scores of a method on the most examples of lesson 05's table, a seed each."""
+    rows = tables.shipped()
+    most = max(row["n_train"] for row in rows)
+    return [r["score"] for r in rows if (r["n_train"], r["method"], r["scored_on"]) == (most, method, "validation")]
 
 
 def scores(model: str) -> list[float]:
@@ -140,6 +147,9 @@ ROWS: list[tuple[str, str, Basis]] = [
      lambda: [most("importance", 0.5, 0, "magnitude")[2], score(0.5, 0, "magnitude")]),
     ("05", "0.69", lambda: log(2)), ("05", "among twenty, one falls below 0.05", lambda: [1 / 20]),
     ("05", "+1.0 points", GIVEN),
+    ("05", "in three of five seeds almost perfect, and in one it has learned nothing",
+     lambda: [sum(s > 0.96 for s in sized("full")), sum(s < 0.05 for s in sized("full"))] == [3, 1]),
+    ("05", "never fails to learn", lambda: min(sized("value")) > 0.8),
     ("06", "1.3 and 6.7 billion", lambda: [opt("1.3b").parameters / 1e9, opt("6.7b").parameters / 1e9]),
     ("06", "1.3 billion", lambda: opt("1.3b").parameters / 1e9), ("06", "At 6.7 billion", GIVEN),
     ("06", "5.3 and 2.6 gigabytes", lambda: [bytes * opt("1.3b").parameters / 1e9 for bytes in (4, 2)]),

@@ -101,6 +101,8 @@ def test_the_workflow_covers_every_system_and_python() -> None:
     assert {name.split("-")[0] for name in matrix["os"]} == {"ubuntu", "macos", "windows"}
     bounds = workflow["jobs"]["bounds"]["strategy"]["matrix"]["include"]
     assert {row["resolution"] for row in bounds} == {"lowest-direct", "highest"}
+    given = {name: value for step in workflow["jobs"]["colab"]["steps"] for name, value in step.get("env", {}).items()}
+    assert given["BEFT_COLAB_LESSONS"].split() == [f"0{n}" for n in range(6)]
     assert {"pull_request", "schedule"} <= set(workflow[True])  # YAML reads the key `on` as true
 
 

@@ -85,6 +85,11 @@ def test_where_full_overtakes() -> None:
     sized = by_size(some_rows())
     assert list(sized["n_train"]) == [300, 900, 1200] and list(sized["full - value"].round(2)) == [-0.02, 0.05, 0.06]
     assert overtaking(sized) == ["minilm on rte: full is ahead of value from 900 examples on."]
+    shaky = [row("full", seed, score, n=2000) for seed, score in enumerate((0.1, 0.99))]
+    shaky += [row("value", seed, 0.7, n=2000) for seed in (0, 1)]
+    assert overtaking(by_size([*some_rows(), *shaky])) == [
+        "minilm on rte: full is ahead of value at 900 and 1,200 examples, not at 2,000."
+    ]
     few = [r for r in some_rows() if r["seed"] == 0]
     assert overtaking(by_size(few)) == ["minilm on rte: full is ahead of value at no size that was measured."]
     assert overtaking(by_size([r for r in some_rows() if r["n_train"] == 300])) == []
