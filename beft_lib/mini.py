@@ -18,10 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.stats import spearmanr
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.metrics import accuracy_score
 from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
@@ -29,7 +27,7 @@ from sklearn.preprocessing import FunctionTransformer
 from . import runtime
 from .experiments import MISSING, Grid, run_grid, shipped_rows
 from .files import write_text_whole
-from .metrics import interval
+from .metrics import LOWEST, interval, measure
 from .reading import find_split, read_rows
 from .tasks import TASKS, Task, TaskRow, check_rows
 
@@ -108,20 +106,22 @@ def commonest_frame(texts: Iterable[str], least: int = 7) -> int:
 def _achieved(
     inputs: Any, labels: np.ndarray, cut: int, features: Any, task: Task, groups: np.ndarray | None
 ) -> dict[str, float]:
-    """Train to validation, and the mean over shuffled folds of everything (200 validation examples alone are noisy)."""
-    items = np.array(inputs, dtype=object) if isinstance(inputs, list) else inputs
+    """Train to validation, and the mean over shuffled folds of everything (200 validation examples alone are noisy).
 
-    def score(fit: np.ndarray, test: np.ndarray) -> float:
+    Spearman for stsb, else accuracy; ``own metric``: train to validation in the task's own.
+    """
+    items = np.array(inputs, dtype=object) if isinstance(inputs, list) else inputs
+    name = "spearman" if task.row.regression else "accuracy"
+
+    def score(fit: np.ndarray, test: np.ndarray, metric: str = name) -> float:
         model = make_pipeline(features, Ridge() if task.row.regression else LogisticRegression(max_iter=1000))
         predicted = model.fit(items[fit], labels[fit]).predict(items[test])
-        if task.row.regression:
-            order: Any = spearmanr(predicted, labels[test])
-            return 0.0 if np.ptp(predicted) == 0 else float(order.statistic)
-        return float(accuracy_score(labels[test], predicted))
+        return float(measure([metric], predicted, labels[test])[metric])
 
     everything = np.arange(len(labels))
+    split = everything[:cut], everything[cut:]
     folds = [score(fit, test) for fit, test in _folds(labels, groups, task.row.regression)]
-    return {"validation": score(everything[:cut], everything[cut:]), "folds": float(np.mean(folds))}
+    return {"validation": score(*split), "folds": float(np.mean(folds)), "own metric": score(*split, task.metric)}
 
 
 def _folds(labels: np.ndarray, groups: np.ndarray | None, regression: bool) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -155,10 +155,10 @@ def learning_curve(rows: Iterable[Mapping[str, Any]], method: str = "value") -> 
 
 
 def beside_shortcuts(found: Mapping[str, Mapping[str, Any]], rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """One line a task: the best shortcut, and all of MiniLM tuned, in the same measure (stsb: Spearman; else accuracy).
+    """One line a task: the best shortcut, and all of MiniLM tuned, both from train to validation, in the task's metric.
 
     Args:
-        found: ``figures`` by task. Of a shortcut counts the better of its two scores.
+        found: ``figures`` by task.
         rows: of ``tuning``; a task without any has no line.
 
     ``clearly better``: ahead by more than two standard errors of one score on so many validation examples.
@@ -167,12 +167,13 @@ def beside_shortcuts(found: Mapping[str, Mapping[str, Any]], rows: Iterable[Mapp
 
     runs, lines = _counting(rows, "full"), []
     for name, of_task in found.items():
-        scores = np.array([r.get("metric_accuracy", r["score"]) for r in runs if r["task"] == name])
-        best, view = max((max(achieved.values()), view) for view, achieved in of_task["shortcuts"].items())
-        least = 2 * (1.0 if TASKS[name].regression else 0.5) / np.sqrt(of_task["validation"])
+        scores = np.array([r["score"] for r in runs if r["task"] == name])
+        best, view = max((achieved["own metric"], view) for view, achieved in of_task["shortcuts"].items())
+        metric = TASKS[name].metrics[0]
+        least = 2 * (1.0 if metric in LOWEST else 0.5) / np.sqrt(of_task["validation"])  # correlations: twice as wide
         if len(scores):
             lines.append({
-                "task": name, "best shortcut": view, "it reaches": best, "MiniLM": scores.mean(),
+                "task": name, "metric": metric, "best shortcut": view, "it reaches": best, "MiniLM": scores.mean(),
                 "±": interval(scores), "seeds": len(scores), "ahead by": scores.mean() - best,
                 "clearly better": "yes" if scores.mean() - best > least else "no",
             })  # fmt: skip

@@ -63,14 +63,15 @@ def test_a_shortcut_stays_near_chance(name, shortcut):
 
 
 def test_minilm_beside_the_shortcuts_tells_a_clear_lead_from_none():
-    """In accuracy where the task's own metric is another; held-out tries do not count."""
-    seen = {"shortcuts": {"all words": {"validation": 0.5, "folds": 0.55}}, "validation": 100}
-    row = {"method": "full", "task": "cola", "score": 0.3, "metric_accuracy": 0.7}
-    tries = [{**row, "metric_accuracy": 0.1, "scored_on": "held-out part of train"}, {**row, "method": "value"}]
+    """In the task's own metric; held-out tries do not count."""
+    seen = {"shortcuts": {"all words": {"folds": 0.9, "own metric": 0.1}, "length only": {"own metric": 0.0}}}
+    seen |= {"validation": 100}
+    row = {"method": "full", "task": "cola", "score": 0.4}
+    tries = [{**row, "score": -1, "scored_on": "held-out part of train"}, {**row, "method": "value"}]
     [line] = mini.beside_shortcuts({"cola": seen}, [row, row, *tries]).to_dict("records")
-    assert (line["seeds"], line["it reaches"], line["clearly better"]) == (2, 0.55, "yes")
-    assert line["ahead by"] == pytest.approx(0.15)
-    [line] = mini.beside_shortcuts({"cola": seen}, [{**row, "metric_accuracy": 0.6}]).to_dict("records")
+    assert (line["seeds"], line["metric"], line["it reaches"], line["clearly better"]) == (2, "matthews", 0.1, "yes")
+    assert line["ahead by"] == pytest.approx(0.3)
+    [line] = mini.beside_shortcuts({"cola": seen}, [{**row, "score": 0.29}]).to_dict("records")  # 2 / sqrt(100) above
     assert line["clearly better"] == "no"
     assert mini.beside_shortcuts({"cola": seen}, tries).empty
 

@@ -21,11 +21,6 @@ TRIED = {
     "masked accuracy": "Tried: what is hidden and how often, half the peak rates (Muon for matrices), a second round "
     "with stepping stones, whose tasks the models then learned, and which closed little of the gap. What is missing is "
     "*whose* value a fact is (data/pocket/README.md). Not tried: a third round, as pocket-opt had.",
-    "percent of the range": "Full is trained for three epochs there, which may be too few: more were not measured yet. "
-    "On rte and squad the same skill is missing as above, whose fact it is. pocket-opt's rounds with short questions "
-    "and sums brought drop up.",
-    "minus random start": "The faults of cola, the moods of sst2 and the verbs of cb are short lists, and so many "
-    "examples show all of them. Not tried: rarer words and faults in these tasks.",
     "zero-shot on rte": "It judges claims followed by “That is” nearly always right, and not in RTE's prompt, though a "
     "round had many texts of that very form: the answer stands ten tokens after the claim (appendix lesson).",
     "demonstrations minus none": "The rounds with the tasks' own forms probably told pocket-opt which custom of "
