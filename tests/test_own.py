@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 import beft_lib
 from beft_lib import commands_own, load_adapter, load_model, predict, prompting, save_adapter
-from beft_lib.adapter_folder import OWN
+from beft_lib.adapter_folder import OWN, digest
 from beft_lib.asked import look
 from beft_lib.demonstrations import answer_ids
 from beft_lib.errors import AdapterError, DataError, DataWarning, ModelError, TrainingError, UnknownName
@@ -614,7 +614,8 @@ def test_what_predict_refuses(bert, tmp_path):
         {"texts": ["{a}"], "prompt": {"template": "{a!r}", "answers": []}},
     ]
     for wording in bad:
-        (folder / OWN).write_text(json.dumps({**own, "wording": wording}), encoding="utf-8")
+        told = {**own, "wording": wording}
+        (folder / OWN).write_text(json.dumps({**told, "digest": digest(told)}), encoding="utf-8")
         with pytest.raises(AdapterError, match="does not say how texts are put"):
             predict(folder, [("a", "b")], base=bert)
     assert len(predict(folder, [("a", "b")], task, base=bert)) == 1

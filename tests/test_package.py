@@ -165,10 +165,11 @@ def test_the_wheel_carries_library_lessons_and_data(tmp_path: Path) -> None:
 
 
 def test_the_repository_stays_small() -> None:
-    told = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    told = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False)
     if told.returncode:
         pytest.skip("not a checkout")
-    sizes = {name: (ROOT / name).stat().st_size for name in told.stdout.split("\0") if (ROOT / name).is_file()}
+    names = told.stdout.decode("utf-8").split("\0")
+    sizes = {name: (ROOT / name).stat().st_size for name in names if (ROOT / name).is_file()}
     assert 1e6 < sum(sizes.values()) < 40e6, sorted(sizes, key=lambda name: sizes[name])[-5:]
 
 
