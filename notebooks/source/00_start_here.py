@@ -9,7 +9,7 @@
 # - choose a bias of a real pretrained model and tune only that one, in ten lines;
 # - say how much of a difference between two results can be luck.
 #
-# **Time:** about 20 minutes. The code itself runs for at most 2 minutes in the profile `laptop`, on two CPU cores (section 1 says what a profile is).
+# **Time:** about 20 minutes. The code itself runs for at most 2 minutes in the profile `laptop`, 1 minute in `pocket`, on two CPU cores (section 1 says what a profile is).
 #
 # **You need:** a little Python. If you have trained one small neural network before, you know enough.
 

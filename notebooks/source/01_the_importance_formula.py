@@ -9,7 +9,7 @@
 # - explain why it needs float64, and why it is relative to where a vector started;
 # - score the query, key and value biases of a real pretrained model.
 #
-# **Time:** about 45 minutes with the exercises. The code itself runs for at most 1 minute in the profile `laptop`, on two CPU cores.
+# **Time:** about 45 minutes with the exercises. The code itself runs for at most 1 minute in the profile `laptop`, 1 minute in `pocket`, on two CPU cores.
 #
 # **You need:** vectors and the cosine as at school, and a little PyTorch. Lesson 00 helps, but you can begin here.
 

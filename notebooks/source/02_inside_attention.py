@@ -12,7 +12,7 @@
 # - read the tilt of a query bias off an attention map;
 # - explain how Adam, a number format or weight decay can make a dead bias look alive.
 #
-# **Time:** about 50 minutes with the exercises. The code itself runs for at most 1 minute in the profile `laptop`, on two CPU cores.
+# **Time:** about 50 minutes with the exercises. The code itself runs for at most 1 minute in the profile `laptop`, 1 minute in `pocket`, on two CPU cores.
 #
 # **You need:** lesson 01, matrix products, and a rough idea of what attention is. We build it again in five lines.
 

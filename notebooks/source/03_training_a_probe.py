@@ -23,7 +23,7 @@
 # - find the shortest probe that makes the same choice, and question what that choice is worth;
 # - tune only the chosen term, and say how far the result can be trusted.
 #
-# **Time:** about 45 minutes with the exercises. The code itself runs for at most 4 minutes in the profile `laptop`, on two CPU cores.
+# **Time:** about 45 minutes with the exercises. The code itself runs for at most 4 minutes in the profile `laptop`, 1 minute in `pocket`, on two CPU cores.
 #
 # **You need:** lesson 01 (the importance formula), and to have trained one network before.
 
@@ -35,7 +35,7 @@ beft_lib.start("03")
 #
 # A Transformer layer has three bias vectors in its attention: one is added to every *query*, one to every *key*, one
 # to every *value*. (A **bias** is a vector that a layer adds to its output, whatever the input is.) BEFT fine-tunes
-# one of the three and leaves the rest of the model as it was. Which one?
+# one of the three and leaves the rest as it was. Which one?
 #
 # You could tune each of them alone and compare: three full runs. The authors of BEFT propose something cheaper:
 # rehearse once, with **all three terms free to move at the same time**, and see which of them goes furthest. This

@@ -23,7 +23,7 @@
 # - tell the empirical Fisher from the true one, and both from what a clipped batch mean gives;
 # - choose a ruler, and defend the choice with measurements.
 #
-# **Time:** about 55 minutes with the exercises. The code itself runs for at most 2 minutes in the profile `laptop`, on two CPU cores.
+# **Time:** about 55 minutes with the exercises. The code itself runs for at most 2 minutes in the profile `laptop`, 1 minute in `pocket`, on two CPU cores.
 #
 # **You need:** lesson 01 (importance and magnitude) and lesson 03 (what a probe is). What we use of lesson 02 is said again.
 

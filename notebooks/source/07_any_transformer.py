@@ -12,7 +12,7 @@
 # - say why the paper's score is silent there, and what two other rankings say and do not say;
 # - write and verify the row for a model of your own.
 #
-# **Time:** about 50 minutes with the exercises. The code itself runs for at most 1 minute in the profile `laptop`, on two CPU cores.
+# **Time:** about 50 minutes with the exercises. The code itself runs for at most 1 minute in the profile `laptop`, 1 minute in `pocket`, on two CPU cores.
 #
 # **You need:** lessons 01 and 02. We lean on two facts of lesson 02: $b_v$ never changes its own layer's attention, and softmax ignores
 # what a whole row of logits shares.

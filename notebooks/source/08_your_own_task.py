@@ -24,7 +24,7 @@
 # - read what the course has measured about the question that the paper leaves open;
 # - write down a decision that another person can check.
 #
-# **Time:** about 60 minutes with the exercises. The code itself runs for at most 3 minutes in the profile `laptop`, on two CPU cores.
+# **Time:** about 60 minutes with the exercises. The code itself runs for at most 5 minutes in the profile `laptop`, 1 minute in `pocket`, on two CPU cores.
 #
 # **You need:** lesson 03 (the probe) and the table of lesson 05. What we use of lessons 02 and 04 is said again.
 
