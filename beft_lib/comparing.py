@@ -16,7 +16,7 @@ from scipy import stats
 
 from .architectures import TERMS
 from .errors import DataError
-from .experiments import MISSING, interval
+from .experiments import interval, scored
 from .rulers import RULERS
 
 if TYPE_CHECKING:
@@ -78,12 +78,7 @@ _METHODS = sorted({"head", "all_biases", *TERMS})  # what a whole cell has
 
 def results(rows: Iterable[Row]) -> list[Row]:
     """The rows that are a run with a score on validation: no tries for a learning rate, nothing of another kind."""
-    return [
-        row
-        for row in rows
-        if row.get("scored_on", MISSING["scored_on"]) == "validation"
-        and all(row.get(name) is not None for name in NEEDED)
-    ]
+    return [row for row in scored(rows) if all(row.get(name) is not None for name in NEEDED)]
 
 
 def _left_out(rows: Iterable[Row]) -> str:

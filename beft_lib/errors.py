@@ -50,5 +50,9 @@ class TrainingError(BeftError, ValueError):
     """A run that cannot start or had to stop."""
 
 
+class Diverged(TrainingError):  # noqa: N818 - what happened, not a mistake in a call
+    """A run whose loss or gradient is no longer finite: most often its learning rate is too high."""
+
+
 class AdapterError(BeftError, ValueError):
     """An adapter folder that does not fit, or is not whole."""

@@ -22,7 +22,7 @@ from tqdm.std import tqdm
 from . import runtime
 from .architectures import TERMS
 from .biases import add_biases, find_biases
-from .errors import DataError, ModelError, TrainingError, UnknownName
+from .errors import DataError, Diverged, ModelError, TrainingError, UnknownName
 from .files import write_text_whole
 from .methods import evaluated, fine_tune, method_row, recipe_for
 from .metrics import interval
@@ -316,6 +316,11 @@ def shipped_rows(*names: str) -> list[dict[str, Any]]:
     return [row for name in names for path in sorted(folder.glob(name)) for row in read_rows(path)]
 
 
+def scored(rows: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """The rows scored on validation: not the tries for a learning rate, which are no results."""
+    return (row for row in rows if row.get("scored_on", MISSING["scored_on"]) == "validation")
+
+
 def table(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """Rows as a tidy table, one run a line."""
     import pandas as pd
@@ -376,9 +381,7 @@ def _try(
     begun = time.perf_counter()
     try:
         return _measure(model, task, method, seed, changes, *what)
-    except TrainingError as error:
-        if "no longer finite" not in str(error):  # watching.py's words; any other error is no matter of the rate
-            raise
+    except Diverged as error:
         seconds = time.perf_counter() - begun
         return {"metric": task.metric, "score": None, "learning_rate": changes["learning_rate"], "seconds": seconds,
                 "diverged": f"diverged: {error}"}  # fmt: skip

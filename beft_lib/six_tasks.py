@@ -13,7 +13,7 @@ import numpy as np
 
 from . import runtime
 from .comparing import paired
-from .experiments import MISSING, read_shards
+from .experiments import read_shards, scored
 from .metrics import interval
 from .prompts import PROMPTS
 
@@ -135,9 +135,8 @@ def _runs(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 
     kept = [
         {**row, "answer_100": 100 * row.get("scoring_seconds", np.nan) / row.get("n_validation", np.nan)}
-        for row in rows
+        for row in scored(rows)
         if row["task"] in PROMPTS and row.get("prompted")
-        and row.get("scored_on", MISSING["scored_on"]) == "validation"
     ]  # fmt: skip
     return pd.DataFrame(kept)
 

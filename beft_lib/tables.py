@@ -15,7 +15,7 @@ import numpy as np
 from . import runtime
 from .comparing import paired
 from .errors import DataError, UnknownName
-from .experiments import MISSING, Grid, shipped_rows
+from .experiments import Grid, scored, shipped_rows
 from .metrics import interval
 
 if TYPE_CHECKING:
@@ -96,10 +96,9 @@ def shipped(*names: str) -> list[dict[str, Any]]:
 def fields(rows: Iterable[Row]) -> dict[tuple[Any, ...], dict[str, dict[int, Row]]]:
     """``{field: {method: {seed: row}}}`` of the runs that were scored on validation."""
     found: dict[tuple[Any, ...], dict[str, dict[int, Row]]] = {}
-    for row in rows:
-        if row.get("scored_on", MISSING["scored_on"]) == "validation":
-            key = (*(row[name] for name in FIELD), _recipe(row))
-            found.setdefault(key, {}).setdefault(row["method"], {})[row["seed"]] = row
+    for row in scored(rows):
+        key = (*(row[name] for name in FIELD), _recipe(row))
+        found.setdefault(key, {}).setdefault(row["method"], {})[row["seed"]] = row
     return found
 
 

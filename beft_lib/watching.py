@@ -10,7 +10,7 @@ from torch import Tensor
 from tqdm.std import tqdm
 from transformers import TrainerCallback
 
-from .errors import TrainingError
+from .errors import Diverged
 from .hardware import is_main_process
 
 # Updates in a row that a loss scaler may skip: each halves its scale, and from 65,536 ten lead to 64. What is not
@@ -39,7 +39,7 @@ class Watch(TrainerCallback):
         self._bar.update(state.global_step)
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Raises TrainingError before an update that would not be finite: the model holds the last good state.
+        """Raises Diverged before an update that would not be finite: the model holds the last good state.
 
         Where losses are scaled (a float16 base), an overflow shows as a norm that is not finite. The scaler then skips
         this update and halves its scale, so only a loss that is not finite, or ``SKIPS`` such norms in a row, ends it.
@@ -51,7 +51,7 @@ class Watch(TrainerCallback):
         self.skipped = 0 if bool(torch.isfinite(norm)) else self.skipped + 1
         allowed = SKIPS if getattr(kwargs.get("optimizer"), "scaler", None) is not None else 1
         if not bool(torch.isfinite(self.loss)) or self.skipped >= allowed:
-            raise TrainingError(
+            raise Diverged(
                 f"Loss {self.loss.item():g}, gradient norm {norm.item():g} at step {state.global_step + 1}: no longer "
                 f"finite. The model was left as it was after step {state.global_step}. Try a smaller learning rate "
                 f"(now {args.learning_rate:g}), or fp32."
