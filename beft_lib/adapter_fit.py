@@ -190,14 +190,14 @@ def _row(contents: Contents, key: str, tensor: Tensor, width: int) -> Tensor:
 
 def _holds(contents: Contents, key: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
     """The tensor in a model's own type, which has to be large enough for it."""
-    cast_ = tensor.to(dtype)
-    if not bool(torch.isfinite(cast_).all()):
+    held = tensor.to(dtype)
+    if not bool(torch.isfinite(held).all()):
         raise _refusal(
             contents,
             f"{key} has numbers up to {tensor.abs().max().item():.3g}, which become infinite in this model's {dtype}. "
             "Load the model in float32.",
         )
-    return cast_
+    return held
 
 
 def _same(here: list[float], there: list[Any]) -> bool:

@@ -32,7 +32,7 @@ def fold(model: nn.Module) -> nn.Module:
     Raises ModelError, with nothing changed, where folding is not exact (attention sinks, attention dropout in training
     mode) or where stock code of this family has no place for what is left (a bias behind attention, a trained b_q).
     """
-    check(model, fold=True)
+    stock = check(model, fold=True)
     family = family_of(model)
     heads, kv_heads, head_dim = family.counts(model.config)
     values = find_biases(model, ["value"])["value"].values()  # (L, kv_heads · d_head)
@@ -41,7 +41,7 @@ def fold(model: nn.Module) -> nn.Module:
         output = output_of(layer, family)
         repeated = value.view(kv_heads, head_dim).repeat_interleave(heads // kv_heads, 0).flatten()  # (heads · d_head,)
         moves[output] = weight_of(output).detach().to("cpu", torch.float64) @ repeated
-    return _settle(model, moves)
+    return _settle(model, moves, *stock)
 
 
 def settle(model: nn.Module) -> nn.Module:
@@ -49,7 +49,7 @@ def settle(model: nn.Module) -> nn.Module:
 
     Raises ModelError, with nothing changed, where stock code has no place for a bias that is not zero.
     """
-    return _settle(model, {})
+    return _settle(model, {}, *check(model, fold=False))
 
 
 def check(model: nn.Module, fold: bool) -> tuple[dict[str, torch.Size], str]:
@@ -69,10 +69,12 @@ def check(model: nn.Module, fold: bool) -> tuple[dict[str, torch.Size], str]:
     return _stock(model, held)
 
 
-def _settle(model: nn.Module, moves: Mapping[nn.Module, Tensor]) -> nn.Module:
+def _settle(
+    model: nn.Module, moves: Mapping[nn.Module, Tensor], stock: Mapping[str, torch.Size], switch: str
+) -> nn.Module:
+    """``stock`` and ``switch``: from ``check``."""
     paths = {module: name for name, module in model.named_modules()}
     parts = [part for term in TERMS for part in parts_of(model, term)]
-    stock, switch = check(model, fold=bool(moves))
     remove(model, merge=True)
     with torch.no_grad():
         for part in (part for part in parts if moves and part.term == "value"):

@@ -25,7 +25,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from . import runtime
-from .experiments import MISSING, Grid, run_grid, shipped_rows
+from .experiments import Grid, run_grid, scored, shipped_rows
 from .files import write_text_whole
 from .metrics import LOWEST, interval, measure
 from .reading import find_split, read_rows
@@ -113,15 +113,15 @@ def _achieved(
     items = np.array(inputs, dtype=object) if isinstance(inputs, list) else inputs
     name = "spearman" if task.row.regression else "accuracy"
 
-    def score(fit: np.ndarray, test: np.ndarray, metric: str = name) -> float:
+    def score(fit: np.ndarray, test: np.ndarray) -> dict[str, float]:
         model = make_pipeline(features, Ridge() if task.row.regression else LogisticRegression(max_iter=1000))
         predicted = model.fit(items[fit], labels[fit]).predict(items[test])
-        return float(measure([metric], predicted, labels[test])[metric])
+        return measure([name, task.metric], predicted, labels[test])
 
     everything = np.arange(len(labels))
-    split = everything[:cut], everything[cut:]
-    folds = [score(fit, test) for fit, test in _folds(labels, groups, task.row.regression)]
-    return {"validation": score(*split), "folds": float(np.mean(folds)), "own metric": score(*split, task.metric)}
+    split = score(everything[:cut], everything[cut:])
+    folds = [score(fit, test)[name] for fit, test in _folds(labels, groups, task.row.regression)]
+    return {"validation": split[name], "folds": float(np.mean(folds)), "own metric": split[task.metric]}
 
 
 def _folds(labels: np.ndarray, groups: np.ndarray | None, regression: bool) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -147,7 +147,7 @@ def learning_curve(rows: Iterable[Mapping[str, Any]], method: str = "value") -> 
     import pandas as pd
 
     found: dict[tuple[str, int], list[float]] = {}
-    for r in _counting(rows, method):
+    for r in (row for row in scored(rows) if row["method"] == method):
         found.setdefault((r["task"], r["n_train"]), []).append(r["score"])
     told = {key: f"{np.mean(scores):.3f} ± {interval(np.array(scores)):.3f}" for key, scores in found.items()}
     table = pd.Series(told, dtype=str).unstack().sort_index(axis=1) if told else pd.DataFrame()
@@ -165,7 +165,7 @@ def beside_shortcuts(found: Mapping[str, Mapping[str, Any]], rows: Iterable[Mapp
     """
     import pandas as pd
 
-    runs, lines = _counting(rows, "full"), []
+    runs, lines = [row for row in scored(rows) if row["method"] == "full"], []
     for name, of_task in found.items():
         scores = np.array([r["score"] for r in runs if r["task"] == name])
         best, view = max((achieved["own metric"], view) for view, achieved in of_task["shortcuts"].items())
@@ -178,11 +178,6 @@ def beside_shortcuts(found: Mapping[str, Mapping[str, Any]], rows: Iterable[Mapp
                 "clearly better": "yes" if scores.mean() - best > least else "no",
             })  # fmt: skip
     return pd.DataFrame(lines)
-
-
-def _counting(rows: Iterable[Mapping[str, Any]], method: str) -> list[Mapping[str, Any]]:
-    """One method's runs that were scored on validation."""
-    return [r for r in rows if r["method"] == method and r.get("scored_on", MISSING["scored_on"]) == "validation"]
 
 
 def whole(name: str) -> Task:

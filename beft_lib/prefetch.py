@@ -18,6 +18,7 @@ from typing import Any
 from . import runtime
 from .errors import BeftError, UnknownName
 from .places import home
+from .task_table import REVISIONS
 
 _TEXTS = ("*.json", "*.txt", "*.model")  # configuration and tokenizer
 _WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")  # the first kind that is there
@@ -136,8 +137,6 @@ def _model_files(info: Any) -> dict[str, int]:
 
 def _data_files(name: str, hub: str, subset: str) -> Wanted:
     """The parquet files of a subset: on main, or where the hub keeps the ones it made from other formats."""
-    from .tasks import REVISIONS  # late: it loads datasets, and most of what is fetched does not need it
-
     for revision in REVISIONS:
         info = _ask("dataset_info", hub, revision=revision)
         files = {

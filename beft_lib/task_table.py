@@ -6,6 +6,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+# Where on the hub a task's parquet files may be: on main (None), or where the hub keeps those that it made itself of a
+# data set that comes as a script.
+CONVERTED = "refs/convert/parquet"
+REVISIONS = (None, CONVERTED)
+
 
 @dataclass(frozen=True)
 class TaskRow:

@@ -15,13 +15,9 @@ from . import runtime
 from .errors import DataError, ModelError, UnknownName
 from .prompts import PROMPTS, Prompt
 from .reading import Row, find_split, read_rows
-from .task_table import TASKS, TaskRow
+from .task_table import CONVERTED, TASKS, TaskRow
 
 SHIPPED = ("mini", "pocket")
-# Where on the hub a task's parquet files may be: on main (None), or where the hub keeps those that it made itself of a
-# data set that comes as a script. ``prefetch`` looks there as well.
-CONVERTED = "refs/convert/parquet"
-REVISIONS = (None, CONVERTED)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from beft_lib import runtime, tasks
 from beft_lib.answers import ANSWER_METRICS
 from beft_lib.errors import DataError, ModelError, UnknownName
 from beft_lib.metrics import METRICS
+from beft_lib.task_table import REVISIONS
 from beft_lib.tasks import SHIPPED, TASKS, TaskRow, load_task
 
 # PAPER.md, "The recipes": low, medium, high, learning rate of the biases, epochs, metrics (ours for cb and wic).
@@ -287,7 +288,7 @@ def test_what_is_a_script_on_main_is_had_from_the_hub_s_own_conversion(name, mon
     monkeypatch.setattr(runtime, "hub_data", lambda hub, subset: None)
     assert len(load_task(name, "hub", n_train=10).train) == 10
     converted = {"data_dir": row.subset, "revision": tasks.CONVERTED}
-    assert asked == [((row.hub, row.subset), {}), ((row.hub,), converted)] and tasks.CONVERTED in tasks.REVISIONS
+    assert asked == [((row.hub, row.subset), {}), ((row.hub,), converted)] and tasks.CONVERTED in REVISIONS
 
 
 def test_another_runtime_error_of_the_hub_is_not_asked_again(monkeypatch):
