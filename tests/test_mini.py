@@ -94,6 +94,12 @@ def test_the_shipped_figures_of_minilm_are_whole():
         card = (data_folder() / "mini" / str(name) / "README.md").read_text(encoding="utf-8")
         reached = f"{line['MiniLM']:.3f} ± {line['±']:.3f}".replace("0.", ".")
         assert reached in card, f"the card of {name} does not say {reached}"
+        best = f"The best shortcut ({line['best shortcut']}) reaches {line['it reaches']:.3f}".replace(" 0.", " .")
+        assert best in card, f"the card of {name} does not say: {best}"
+        assert ("tuning is clearly ahead" in card) == (line["clearly better"] == "yes")
+    for name, sizes in curve.iterrows():
+        card = (data_folder() / "mini" / str(name) / "README.md").read_text(encoding="utf-8")
+        assert all(f"{n}: {told}".replace("0.", ".") in card for n, told in sizes.items() if told)
 
 
 def test_the_figures_can_fail():
