@@ -15,17 +15,19 @@ from typing import Any
 import torch
 from torch import nn
 
-from . import runtime
+from . import runtime, wrapping
 from .bench import Batch, _Clock, _Replay, batches_of
 from .halfway import frozen_layers, halfway
-from .methods import METHODS, method_row, prepare, recipe_for
+from .methods import METHODS, Method, method_row, prepare, recipe_for
 from .models import load_model, load_tokenizer
 from .tasks import Task, load_task
 from .training import arguments_for
 from .watching import Watch
 from .wrapping import acting
 
-EVERY = (*METHODS, "value@top-half")
+# The same bias in PEFT's own hands, trained and timed in the same way; not among METHODS, where one value is enough.
+PEFT_BEFT = Method("peft_beft", "PEFT's BeftConfig on value", ("value",), peft=wrapping.beft)
+EVERY = (*METHODS, "value@top-half", PEFT_BEFT.name)
 LATER = ", later epochs"
 
 
@@ -39,19 +41,23 @@ def bench_methods(
 ) -> dict[str, Any]:
     """Median seconds of a step of each method, as a ratio to ``full`` as well; peak memory of the GPU in bytes.
 
+    Args:
+        methods: as in ``fine_tune``, and "peft_beft": the value bias by PEFT's BeftConfig.
+
     Returns ``{"seconds": {method: s}, "ratios": {method: of full}, "peak_memory": {method: bytes}, "machine": …}``.
     """
+    rows = [PEFT_BEFT if name == PEFT_BEFT.name else method_row(name) for name in dict.fromkeys(["full", *methods])]
     task = load_task(task_name, data)
     model = load_model(model_name, task)
     batches = batches_of(task, load_tokenizer(model), recipe_for(task, METHODS["value"]), steps)
     timed: dict[str, list[float]] = {}
     peaks: dict[str, int] = {}
     for turn in range(rounds + 1):  # the first turn warms up and does not count
-        for method in dict.fromkeys(["full", *methods]):
-            prepare(model, method, 0)
+        for row in rows:
+            prepare(model, row, 0)
             for later in (False, True) if frozen_layers(acting(model)) else (False,):
-                seconds, peak = steps_of(model, task, method, batches, later)
-                name = method + LATER * later
+                seconds, peak = steps_of(model, task, row, batches, later)
+                name = row.name + LATER * later
                 peaks[name] = max(peak, peaks.get(name, 0))
                 if turn:
                     timed.setdefault(name, []).extend(seconds)
@@ -71,13 +77,13 @@ def bench_methods(
 
 
 def steps_of(
-    model: nn.Module, task: Task, method: str, batches: Sequence[Batch], later: bool = False
+    model: nn.Module, task: Task, method: Method, batches: Sequence[Batch], later: bool = False
 ) -> tuple[list[float], int]:
     """(seconds of each step, peak bytes on the GPU); ``later``: with frozen layers computed in an epoch before."""
     prepare(model, method, 0)
     taken = [*batches, *batches] if later else list(batches)
     clock = _Clock()
-    recipe = recipe_for(task, method_row(method), max_steps=len(taken))
+    recipe = recipe_for(task, method, max_steps=len(taken))
     with tempfile.TemporaryDirectory(prefix="beft-") as scratch, halfway(acting(model), later):
         arguments = arguments_for(recipe, Path(scratch), 0, None)
         watch = Watch("bench", False)

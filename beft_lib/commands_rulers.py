@@ -21,7 +21,8 @@ def add_rulers(parser: argparse.ArgumentParser) -> None:
 
 def run_rulers(args: argparse.Namespace) -> int:
     """Tune each term alone at its best rate and measure every ruler, into a results file; then print the agreement."""
-    from .experiments import RATES, Grid, model_name, read_rows, run_grid
+    from .experiments import RATES, Grid, model_name, run_grid
+    from .results import read_rows
 
     model = model_name(args.model)
     changes: dict[str, Any] = {} if args.epochs is None else {"epochs": args.epochs}
@@ -49,7 +50,7 @@ def add_agreement(parser: argparse.ArgumentParser) -> None:
 def run_agreement(args: argparse.Namespace) -> int:
     """How often each ruler picks the term that does best, what a wrong pick loses, what each ruler costs."""
     from .errors import DataError
-    from .experiments import read_rows
+    from .results import read_rows
 
     missing = [str(path) for path in args.files if not path.is_file()]
     if missing:

@@ -144,7 +144,8 @@ def add_measure(parser: argparse.ArgumentParser) -> None:
 @_naming_the_flag()
 def run_measure(args: argparse.Namespace) -> int:
     """Run a grid of methods, tasks and seeds into a results file, then print its table."""
-    from .experiments import Grid, read_rows, read_shards, run_grid, summary
+    from .experiments import Grid, run_grid
+    from .results import read_rows, read_shards, summary
     from .shards import shard_of
 
     changes = {} if args.epochs is None else {"epochs": args.epochs}

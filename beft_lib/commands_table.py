@@ -27,7 +27,8 @@ def add_table(parser: argparse.ArgumentParser) -> None:
 def run_table(args: argparse.Namespace) -> int:
     """Measure methods × tasks × seeds into a results file, a seed after the other, then print the table."""
     from . import tables
-    from .experiments import read_shards, run_grid
+    from .experiments import run_grid
+    from .results import read_shards
     from .runtime import data_folder
     from .shards import shard_of
 
@@ -36,7 +37,7 @@ def run_table(args: argparse.Namespace) -> int:
     changes: dict[str, Any] = {} if args.epochs is None else {"epochs": args.epochs}
     recipe = (args.rates, args.methods, args.full_rates, args.n_train, args.models)
     grids = tables.grids(args.parts, args.seeds, args.data, *recipe, **changes)
-    known = tables.shipped(tables.ELSEWHERE)
+    known = tables.shipped(*tables.ELSEWHERE)
     for row in (row for grid in grids for row in run_grid(grid, path, shard=shard, known=known)):
         where = f"{row['model']} on {row['task']} ({row['n_train']}), {row['method']}, seed {row['seed']}"
         print(f"{where}: {row['metric']} {row['score']:.3f} in {row['seconds']:.0f} s", flush=True)

@@ -16,7 +16,8 @@ from scipy import stats
 
 from .architectures import TERMS
 from .errors import DataError
-from .experiments import interval, scored
+from .metrics import interval
+from .results import scored
 from .rulers import RULERS
 
 if TYPE_CHECKING:

@@ -1,20 +1,15 @@
-"""Grids of runs over one loaded model: every finished run is kept at once, none is done twice, a table comes out.
-
-A results file is JSON: ``{"rows": [...]}``, each row a run with its scores, cost, versions, machine and commit. It is
-written whole after every run, so a kill loses the run in progress and nothing else.
+"""Grids of runs over one loaded model: every finished run is kept at once, in a results file (``results.py``), and
+none is done twice.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import subprocess
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import nn
 from tqdm.std import tqdm
@@ -23,24 +18,18 @@ from . import runtime
 from .architectures import TERMS
 from .biases import add_biases, find_biases
 from .errors import DataError, Diverged, ModelError, TrainingError, UnknownName
-from .files import write_text_whole
 from .methods import evaluated, fine_tune, method_row, recipe_for
-from .metrics import interval
 from .models import load_model
 from .probing import probe
 from .rankings import check_classes
+from .results import Sheet, circumstances, portable
 from .rulers import MEASURED_AFTER, after_head, after_probe, facts
 from .scores import importance_per_layer, magnitude_per_layer
-from .shards import Shard, files_of
+from .shards import Shard
 from .tasks import TASKS, Task, load_task
 from .training import Training
 from .watching import progress_bar
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-KEY = ("model", "task", "source", "n_train", "method", "seed", "changes", "scored_on", "prompted")  # of one run
-MISSING = {"scored_on": "validation"}  # of files written before there was a choice
 RATES = (3e-4, 1e-3, 3e-3, 1e-2)  # tried for each method; one with a rate of its own tries the same multiples of that
 RATE_UNIT = 1e-3
 
@@ -116,7 +105,7 @@ def run_grid(
         if not isinstance(name, Task) and name not in TASKS:
             raise UnknownName("task", name, TASKS)
     grid = replace(grid, model=model_name(grid.model))
-    sheet = _Sheet(Path(path), shard, known)
+    sheet = Sheet(Path(path), shard, known)
     tasks = {(at, seed): grid.task(name, seed) for at, name in enumerate(grid.tasks) for seed in grid.seeds}
     for task in tasks.values():
         _check_task(grid, task)
@@ -176,32 +165,10 @@ def _check_biases(grid: Grid, model: nn.Module) -> None:
         raise ModelError(f"{error}{told if 'add_biases' in str(error) else ''}") from None
 
 
-class _Sheet:
-    """A results file (or a shard's): its rows, and which run each of them is; the runs of the other files as well."""
-
-    def __init__(self, path: Path, shard: Shard | None, elsewhere: Iterable[Mapping[str, Any]] = ()):
-        self.path = path if shard is None else shard.path(path)
-        self.rows = _rows_to_go_on(self.path)
-        self.known = {_key(row): row for row in [*read_shards(path), *self.rows]}
-        self.elsewhere = {_key(row): row for row in elsewhere}
-
-    def find(self, fixed: Mapping[str, Any], rulers: bool) -> dict[str, Any] | None:
-        key = _key(fixed)
-        if key not in self.known and key in self.elsewhere:
-            self.add({name: value for name, value in self.elsewhere[key].items() if name != "rulers"})
-        row = self.known.get(key)
-        return None if row is not None and rulers and "rulers" not in row else row
-
-    def add(self, row: dict[str, Any]) -> None:
-        self.rows.append(row)
-        self.known[_key(row)] = row
-        write_text_whole(self.path, json.dumps({"rows": self.rows}, indent=1) + "\n")
-
-
 class _Runs:
     """The runs of one task of a grid: each is looked up first, and the model loaded only when one has to be made."""
 
-    def __init__(self, grid: Grid, sheet: _Sheet, bar: tqdm):
+    def __init__(self, grid: Grid, sheet: Sheet, bar: tqdm):
         self.grid, self.sheet, self.bar = grid, sheet, bar
         self.model: nn.Module | None = None
         self.rates: dict[str, float] = {}
@@ -211,7 +178,7 @@ class _Runs:
     ) -> Generator[dict[str, Any], None, dict[str, Any]]:
         """One run: yielded when it was made now, returned in any case."""
         fixed = {
-            "model": str(self.grid.model), "task": task.name, "source": _portable(task.source),
+            "model": str(self.grid.model), "task": task.name, "source": portable(task.source),
             "n_train": len(task.train), "method": method, "seed": seed, "changes": dict(changes),
             "scored_on": scored_on, **({"prompted": True} if task.prompt else {}),
         }  # fmt: skip
@@ -274,84 +241,6 @@ def rates_for(method: str, rates: Sequence[float] = RATES) -> list[float]:
     return [float(f"{rate if own is None else own * rate / RATE_UNIT:.3g}") for rate in rates]
 
 
-def read_rows(path: str | Path) -> list[dict[str, Any]]:
-    """The rows of a results file, [] for none. Raises DataError for another file, which stays as it is."""
-    path = Path(path)
-    if not path.is_file():
-        return []
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
-        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise TypeError("its rows are not a list of objects")
-        return rows
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{path} is not a results file ({type(error).__name__}: {error}). One is JSON with a list of 'rows', as "
-            "`python -m beft_lib measure --out FILE` and `rulers --out FILE` write it."
-        ) from None
-
-
-def _rows_to_go_on(path: Path) -> list[dict[str, Any]]:
-    """``read_rows`` of the file that a grid is about to write: what cannot be read is set aside, never overwritten."""
-    try:
-        return read_rows(path)
-    except DataError as error:
-        names = (path.with_name(f"{path.stem}.unreadable-{number}{path.suffix}") for number in count(1))
-        aside = next(name for name in names if not name.exists())
-        path.rename(aside)
-        raise DataError(
-            f"{error} It was kept as {aside.name}; nothing was overwritten. Mend it and rename it back, or run again "
-            "to start a new one."
-        ) from None
-
-
-def read_shards(path: str | Path) -> list[dict[str, Any]]:
-    """The rows of a results file and of the files of its shards, none twice."""
-    return list({_key(row): row for file in files_of(path) for row in read_rows(file)}.values())
-
-
-def shipped_rows(*names: str) -> list[dict[str, Any]]:
-    """The rows of the course's results files of these names, which may hold a ``*``; [] where nothing is measured."""
-    folder = runtime.data_folder() / "results"
-    return [row for name in names for path in sorted(folder.glob(name)) for row in read_rows(path)]
-
-
-def scored(rows: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    """The rows scored on validation: not the tries for a learning rate, which are no results."""
-    return (row for row in rows if row.get("scored_on", MISSING["scored_on"]) == "validation")
-
-
-def table(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """Rows as a tidy table, one run a line."""
-    import pandas as pd
-
-    return pd.DataFrame(list(rows))
-
-
-def summary(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """Mean score and cost over the seeds of each task and method, with the half-width of the 95 % interval of the mean.
-
-    Runs that differ in more than the seed (model, source, size, recipe) are never averaged; what differs within a task
-    gets a column of its own.
-    """
-    import pandas as pd
-
-    frame = table(rows)
-    if "scored_on" in frame:  # tries for a learning rate are no results
-        frame = frame.loc[frame["scored_on"].fillna("validation") == "validation"]
-    kind = frame[[name for name in KEY if name in frame and name not in ("seed", "scored_on")]].map(str)
-    variants = kind.groupby("task").nunique().max()
-    differs = [name for name in kind if name not in ("task", "method") and variants[name] > 1]
-    records = []
-    for _, runs in frame.groupby([kind[name] for name in kind], sort=False):
-        records.append({
-            **runs.iloc[0][["task", "method", *differs, "metric"]].to_dict(), "score": runs["score"].mean(),
-            "±": interval(runs["score"].to_numpy()), "seeds": len(runs), "seconds": runs["seconds"].mean(),
-            "trained": runs["parameters_method"].iloc[0], "head": runs["parameters_head"].iloc[0],
-        })  # fmt: skip
-    return pd.DataFrame(records)
-
-
 def _measure(
     model: nn.Module, task: Task, method: str, seed: int, changes: Mapping[str, Any], counts: bool, rulers: bool
 ) -> dict[str, Any]:
@@ -385,33 +274,3 @@ def _try(
         seconds = time.perf_counter() - begun
         return {"metric": task.metric, "score": None, "learning_rate": changes["learning_rate"], "seconds": seconds,
                 "diverged": f"diverged: {error}"}  # fmt: skip
-
-
-def _key(row: Mapping[str, Any]) -> str:
-    """One text for the same run, whether its epochs were given as 2 (in a notebook) or as 2.0 (at the command line)."""
-    text = json.dumps([row.get(name, MISSING.get(name)) for name in KEY], sort_keys=True)
-    return json.dumps(json.loads(text, parse_int=float))
-
-
-def _portable(source: str) -> str:
-    """A source without the folders of this machine: results files travel."""
-    return "/".join(Path(source).parts[-2:]) if Path(source).is_absolute() or source.startswith("..") else source
-
-
-def circumstances() -> dict[str, Any]:
-    """What every row of a results file says of where it comes from: machine and versions, commit, time (UTC)."""
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    return {"machine": runtime.machine(), "commit": _commit(), "finished": now}
-
-
-def _commit() -> str:
-    """The repository's commit, with + where files have been changed since; "" outside a repository."""
-    root = runtime.checkout()
-    if root is None:
-        return ""
-    try:
-        git = ["git", "-C", str(root), "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
-        done = subprocess.run(git, capture_output=True, text=True, timeout=10, check=True, encoding="utf-8")
-        return done.stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return ""

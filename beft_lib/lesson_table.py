@@ -79,7 +79,7 @@ def measured(path: Path | None = None) -> list[dict[str, Any]]:
 
 def record(runs: Iterable[LessonRun], profile: str, threads: int, path: Path | None = None) -> Path:
     """Keep the seconds of the lessons that ran to their end: a row a lesson and profile, in place of an older one."""
-    from .experiments import circumstances
+    from .results import circumstances
 
     path, about = path or minutes_file(), circumstances()
     rows = {(row["profile"], row["lesson"]): row for row in measured(path)}

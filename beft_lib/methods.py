@@ -234,11 +234,12 @@ def prepare(model: nn.Module, method: str | Method, seed: int) -> Counts:
     _remember(model, {**head, **own})
     whole = sum(p.numel() for p in model.parameters())
     config = None if method.peft is None else method.peft(model, method.terms, layers)
+    before = {id(p) for p in model.parameters()}
     if config is not None:
         wrapping.wrap(model, config, seed)
     kept = {id(p) for p in (*head.values(), *own.values())}
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(id(parameter) in kept or (config is not None and "lora_" in name))
+    for parameter in model.parameters():
+        parameter.requires_grad_(id(parameter) in kept or id(parameter) not in before)  # PEFT's own are new
     if method.uniform:
         terms = biases.find_biases(model, method.terms).values()
         wanted = sum(term.values()[list(layers)].numel() for term in terms)

@@ -20,7 +20,7 @@ from matplotlib.axes import Axes
 from .architectures import TERMS
 from .display import describe
 from .errors import TrainingError
-from .experiments import interval
+from .metrics import interval
 from .scores import Score, importance_per_layer, magnitude_per_layer
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ def runs(table: pd.DataFrame | Sequence[Run], chance: float | None = None, title
     a thin bar shows its standard error instead: two points alone look further apart than they can be told to be.
 
     Args:
-        table: runs of one task, as a tidy table (``experiments.table``) or as a list of ``Run``.
+        table: runs of one task, as a tidy table (``results.table``) or as a list of ``Run``.
         chance: what guessing scores; drawn as a dashed line.
 
     Returns the axes of the performance; those of the seconds are in the same figure.

@@ -13,9 +13,9 @@ import numpy as np
 
 from . import runtime
 from .comparing import paired
-from .experiments import read_shards, scored
 from .metrics import interval
 from .prompts import PROMPTS
+from .results import read_shards, scored
 
 if TYPE_CHECKING:
     import pandas as pd

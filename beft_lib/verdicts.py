@@ -13,8 +13,8 @@ import numpy as np
 from .architectures import TERMS
 from .comparing import ALWAYS, TIED, Cell, Row, _pick, agreement, cells, notes, performance, split
 from .errors import DataError
-from .experiments import shipped_rows
 from .metrics import interval
+from .results import shipped_rows
 from .rulers import RULERS
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""PEFT's methods around a model, and off again: LoRA and prefix tuning, with the model's own head.
+"""PEFT's methods around a model, and off again: LoRA, prefix tuning, and its own BEFT, with the model's own head.
 
 PEFT changes the model it wraps (LoRA puts layers of its own in place of linear ones). ``unwrap`` undoes all of it: the
 same modules, the same weights, bit for bit. The wrapper hangs on the model, outside its tree of modules.
@@ -25,16 +25,40 @@ def lora(model: nn.Module, terms: tuple[str, ...], layers: tuple[int, ...], rank
     """LoRA on the projections of these terms, in these layers. The paper's: r 8, alpha 16, query and value."""
     from peft import LoraConfig
 
-    modules = dict(model.named_modules())
-    wanted = {part.module for term in terms for part in parts_of(model, term) if part.layer in layers}
-    # Full names, not endings: an ending ("dense", "c_attn") can mean more than what a family's row names.
+    wanted = _projections(model, terms, layers)
     return LoraConfig(
         r=rank,
         lora_alpha=alpha,
         lora_dropout=0.0,
-        target_modules=[name for name, module in modules.items() if module in wanted],
-        fan_in_fan_out=any(type(module).__name__ == "Conv1D" for module in wanted),
+        target_modules=list(wanted),
+        fan_in_fan_out=any(type(module).__name__ == "Conv1D" for module in wanted.values()),
     )
+
+
+def beft(model: nn.Module, terms: tuple[str, ...], layers: tuple[int, ...]) -> Any:
+    """PEFT's own BEFT, which adds a trainable vector to a linear layer's output: what ours is held to and timed beside.
+
+    Raises TrainingError where PEFT is older than its BEFT, or a term is a part of a fused projection, which it can only
+    train whole.
+    """
+    try:
+        from peft import BeftConfig
+    except ImportError:
+        raise TrainingError("This PEFT has no BeftConfig yet; `pip install -U peft` brings one that has.") from None
+    if any(part.index is not None for term in terms for part in parts_of(model, term)):
+        raise TrainingError(
+            f"{type(model).__name__} keeps query, key and value in one projection, and PEFT's BeftConfig trains the "
+            "whole of it. Ours trains a part: method='value'."
+        )
+    return BeftConfig(target_modules=list(_projections(model, terms, layers)))
+
+
+def _projections(model: nn.Module, terms: tuple[str, ...], layers: tuple[int, ...]) -> dict[str, nn.Module]:
+    """The projections of these terms in these layers, by full name: an ending ("dense", "c_attn") can mean more than
+    what a family's row names.
+    """
+    wanted = {part.module for term in terms for part in parts_of(model, term) if part.layer in layers}
+    return {name: module for name, module in model.named_modules() if module in wanted}
 
 
 def prefix(model: nn.Module, terms: tuple[str, ...] = (), layers: tuple[int, ...] = (), tokens: int = 5) -> Any:

@@ -62,7 +62,7 @@ def test_every_method_is_timed_beside_full_and_the_later_epochs_where_layers_are
     from beft_lib import bench_methods
 
     task, folder, _ = parts
-    asked = ["value", "value@top-half", "head", "lora"]
+    asked = ["value", "value@top-half", "head", "lora", "peft_beft"]
     result = bench_methods.bench_methods(str(folder), "sst2", task.source, asked, steps=2, rounds=1)
     later = {f"{name}{bench_methods.LATER}" for name in ("value@top-half", "head")}
     assert set(result["seconds"]) == {"full", *asked, *later} == set(result["ratios"]) == set(result["peak_memory"])

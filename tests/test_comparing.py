@@ -15,7 +15,8 @@ from beft_lib import experiments, load_task
 from beft_lib.architectures import TERMS
 from beft_lib.comparing import agreement, best_on_average, cells, full_seconds, kendall, notes, paired, performance
 from beft_lib.errors import DataError, TrainingError
-from beft_lib.experiments import Grid, held_out, rates_for, read_rows, run_grid
+from beft_lib.experiments import Grid, held_out, rates_for, run_grid
+from beft_lib.results import read_rows
 from beft_lib.rulers import RULERS
 
 METHODS = ["head", "value", "query", "key", "all_biases"]

@@ -22,17 +22,9 @@ from scipy import stats
 from beft_lib import experiments, load_task, runtime
 from beft_lib.biases import find_biases
 from beft_lib.errors import DataError, ModelError, TrainingError, UnknownName
-from beft_lib.experiments import (
-    KEY,
-    Grid,
-    interval,
-    model_name,
-    read_rows,
-    read_shards,
-    run_grid,
-    summary,
-    table,
-)
+from beft_lib.experiments import Grid, model_name, run_grid
+from beft_lib.metrics import interval
+from beft_lib.results import KEY, Sheet, read_rows, read_shards, summary, table
 from beft_lib.shards import Shard, shard_of
 
 
@@ -184,13 +176,13 @@ def test_ctrl_c_keeps_what_is_finished_and_the_next_call_goes_on(where, grid, st
 
 KILLED = """
 import os, sys
-from beft_lib import experiments
-real = experiments.write_text_whole
+from beft_lib import experiments, results
+real = results.write_text_whole
 def write(path, text):
     if text.count('"finished"') == 2:
         os.kill(os.getpid(), 9)  # after the second run, before it is stored
     return real(path, text)
-experiments.write_text_whole = write
+results.write_text_whole = write
 grid = experiments.Grid({folder!r}, ["sst2"], ["value", "query"], [0], {data!r}, 32, {{"epochs": 1}})
 list(experiments.run_grid(grid, {out!r}))
 """
@@ -349,7 +341,7 @@ def test_a_corrupt_file_is_named_and_set_aside_only_by_who_would_write_it(conten
     for _ in range(2):  # a second one in the same second must not take the first one's place
         path.write_bytes(content)
         with pytest.raises(DataError) as error:
-            experiments._Sheet(path, None)
+            Sheet(path, None)
         (aside,) = {p for p in tmp_path.iterdir() if p not in asides}
         asides.add(aside)
         told = str(error.value)

@@ -70,6 +70,7 @@ FLOORS: dict[str, tuple[int, str]] = {
     "families": (5, "a verb"),
     "experiments": (4, "DESIGN"),
     "own_tuning": (4, "a probe and runs on one's own task to one comparison, as experiments' grids"),
+    "results": (4, "the part of experiments that reads and writes rows"),
     "shards": (4, "the part of experiments that shares a grid among jobs"),
     "rulers": (4, "runs to what each ruler says: the part of experiments that measures rulers"),
     "comparing": (4, "rows to the statistics over them: the part of experiments that runs nothing"),

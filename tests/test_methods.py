@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save
 from scipy import stats
 
-from beft_lib import TERMS, load_model, load_task, sparse
+from beft_lib import TERMS, load_model, load_task, sparse, wrapping
 from beft_lib.architectures import head_parameters, layers_of
 from beft_lib.biases import all_deltas, find_biases
 from beft_lib.errors import TrainingError, UnknownName
@@ -246,3 +246,33 @@ def test_every_subset_of_terms_has_a_method():
     for size in (1, 2, 3):
         for terms in combinations(TERMS, size):
             assert set(method_row("+".join(terms)).terms) == set(terms)
+
+
+def peft_beft(*terms):
+    return Method("peft_beft", "PEFT's own", terms, peft=wrapping.beft)
+
+
+def test_peft_s_own_beft_trains_the_same(task, folder):
+    """Same seed, same batches: the same vectors, losses and logits as ours, and the stock model back afterwards."""
+    model = load_model(folder, task)
+    before = state(model)
+    ours = fine_tune(model, task, "value", max_steps=6, learning_rate=1e-1)
+    answers = logits(model)
+    deltas = [p.detach().flatten().clone() for delta in all_deltas(model) for p in delta.parameters()]
+    peft = fine_tune(model, task, peft_beft("value"), max_steps=6, learning_rate=1e-1)
+    assert acting(model) is not model and peft.counts == ours.counts
+    vectors = [p.detach() for name, p in model.named_parameters() if "beft_bias" in name]
+    assert len(vectors) == len(deltas) and min(delta.abs().max() for delta in deltas) > 0.1
+    for vector, delta in zip(vectors, deltas, strict=True):  # PEFT stores (1, d)
+        torch.testing.assert_close(vector.flatten(), delta, atol=1e-4, rtol=1e-3)
+    np.testing.assert_allclose(peft.losses, ours.losses, atol=1e-5)
+    torch.testing.assert_close(logits(model), answers, atol=1e-4, rtol=1e-3)
+    restore(model)
+    after = state(model)
+    assert list(after) == list(before)
+    assert all(torch.equal(after[name], before[name]) for name in before if "classifier" not in name)
+
+
+def test_peft_s_own_beft_cannot_train_a_part_of_a_fused_projection():
+    with pytest.raises(TrainingError, match="one projection"):
+        prepare(tiny.model("gpt2"), peft_beft("value"), 0)

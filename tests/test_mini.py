@@ -5,7 +5,7 @@ from functools import cache
 import pytest
 
 from beft_lib import mini
-from beft_lib.experiments import shipped_rows
+from beft_lib.results import shipped_rows
 from beft_lib.runtime import data_folder
 from beft_lib.tasks import TASKS
 
@@ -75,6 +75,17 @@ def test_minilm_beside_the_shortcuts_tells_a_clear_lead_from_none():
     [line] = mini.beside_shortcuts({"cola": seen}, [{**row, "score": 0.29}]).to_dict("records")  # 2 / sqrt(100) above
     assert line["clearly better"] == "no"
     assert mini.beside_shortcuts({"cola": seen}, tries).empty
+    longer = {**row, "changes": dict(mini.LONGER), "score": 0.9}
+    [line] = mini.beside_shortcuts({"cola": seen}, [row, longer]).to_dict("records")  # stands beside, and is not pooled
+    assert (line["seeds"], line["MiniLM"], line["trained longer"]) == (1, 0.4, 0.9)
+
+
+def test_minilm_is_tuned_on_all_of_train_and_its_curve_ends_there():
+    grids = mini.tuning(["stsb", "cola"])
+    whole = {name: len(mini.whole(name).train) for name in ("stsb", "cola")}
+    full = {(grid.tasks[0], grid.n_train, len(grid.seeds)) for grid in grids if grid.methods == ("full",)}
+    assert full == {(name, n, seeds) for name, n in whole.items() for seeds in (3, 1)}
+    assert [grid.n_train for grid in grids if grid.methods == ("value",)] == [100, 200, 287, whole["stsb"]]
 
 
 def test_the_learning_curve_has_a_column_a_size():

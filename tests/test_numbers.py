@@ -19,10 +19,10 @@ from scipy.special import softmax
 from scipy.stats import norm, t
 
 from beft_lib import authoring, doctor, frontpage, six_tasks, tables
-from beft_lib.experiments import read_rows
 from beft_lib.places import data_folder, lessons_folder
 from beft_lib.planning import OPT, Shape
 from beft_lib.prompts import PROMPTS
+from beft_lib.results import read_rows
 from beft_lib.widget_blindspots import level_set, numbers
 
 ROOT = lessons_folder().parent

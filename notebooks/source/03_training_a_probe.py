@@ -479,7 +479,7 @@ show(pd.DataFrame({name: dict(seen.ranking()) for name, seen in rows.items()}).T
 # examples. This cell reads what was measured with MiniLM on the real data.
 
 # %%
-from beft_lib.experiments import read_rows, summary
+from beft_lib.results import read_rows, summary
 from beft_lib.runtime import data_folder
 
 measured = [row for row in read_rows(data_folder() / "results" / "real_minilm.json") if row["task"] == "rte"]
