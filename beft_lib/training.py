@@ -127,6 +127,7 @@ def train(
             group=len(task.prompt.answers) or 1 if task.prompt else 1,  # the candidates of one example
             callbacks=callbacks,
         )
+        _check_whole(trainer)
         with trainer.accelerator.main_process_first():  # it tidies up what a kill left
             checkpoint = None if folder is None else _last_checkpoint(home, _identity(model, task, recipe, seed))
         started = time.perf_counter()
@@ -183,6 +184,17 @@ class BiasTrainer(FittingTrainer):
         with torch.no_grad():
             for name, value in saved.items():
                 parameters[name].copy_(value)
+
+
+def _check_whole(trainer: BiasTrainer) -> None:
+    """Raises TrainingError where accelerate would cut the parameters into pieces, which nobody has tried here."""
+    for cut, name in ((trainer.is_fsdp_enabled, "FSDP"), (trainer.is_deepspeed_enabled, "DeepSpeed")):
+        if cut:
+            raise TrainingError(
+                f"accelerate is set to {name}, which cuts parameters into pieces; what is trained is kept and saved "
+                "whole here, and that was never tried with pieces. Launch with --multi_gpu, where each process holds "
+                "the model; a large one takes half the room with load_model(…, dtype=torch.bfloat16)."
+            )
 
 
 def _cpu() -> bool:

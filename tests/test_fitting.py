@@ -13,7 +13,7 @@ import tiny
 import torch
 
 import beft_lib
-from beft_lib import load_model, load_task
+from beft_lib import load_model, load_task, training
 from beft_lib.errors import TrainingError
 from beft_lib.methods import fine_tune
 
@@ -107,3 +107,16 @@ def test_two_processes_give_what_one_gives(task, folder, tmp_path):
     one, two = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("one", "two"))
     assert one.keys() == two.keys() and all((one[key] - two[key]).abs().max() < 1e-5 for key in one)
     assert max(value.abs().max() for key, value in one.items() if "beft_bias" in key) > 1e-3
+
+
+@pytest.mark.parametrize(("name", "told"), [("is_fsdp_enabled", "FSDP"), ("is_deepspeed_enabled", "DeepSpeed")])
+def test_parameters_in_pieces_are_refused_before_anything_is_trained(task, folder, monkeypatch, name, told):
+    class Cut(training.BiasTrainer):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            setattr(self, name, True)
+
+    monkeypatch.setattr(training, "BiasTrainer", Cut)
+    model = load_model(folder, task)
+    with pytest.raises(TrainingError, match=f"{told}.*--multi_gpu"):
+        fine_tune(model, task, "value", max_steps=1)

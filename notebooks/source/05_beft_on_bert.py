@@ -548,7 +548,7 @@ print("what differs from the pretrained model:", sorted({name.split(".")[-2] for
 # `accelerate launch --num_processes 2 -m beft_lib tune --task sst2 --method value --save sst2-bv`. With
 # `--resume FOLDER` it goes on after a kill. A batch that does not fit the memory is computed in halves, with the same
 # result, and you are told. A grid for a job array takes `--shard 3/8`. (FSDP, which cuts a model too large for one GPU into pieces, is
-# not tested here.)
+# refused with a message: nobody has tried it here.)
 
 # %% [markdown]
 # ## Quick questions
