@@ -138,6 +138,11 @@ def portable(source: str) -> str:
     return "/".join(Path(source).parts[-2:]) if Path(source).is_absolute() or source.startswith("..") else source
 
 
+def data_name(source: str, task: str) -> str:
+    """Where a row's examples came from, as short as it is told beside the task's name: "mini", "real"."""
+    return source.removesuffix(f"/{task}").removesuffix(" (shipped)")
+
+
 def circumstances() -> dict[str, Any]:
     """What every row of a results file says of where it comes from: machine and versions, commit, time (UTC)."""
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

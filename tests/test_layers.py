@@ -33,6 +33,7 @@ FLOORS: dict[str, tuple[int, str]] = {
     "task_table": (1, "DESIGN: the rows of tasks"),
     "runtime": (1, "DESIGN"),
     "reading": (1, "the files of tasks"),
+    "profiles": (1, "the part of runtime that is tables"),
     "hardware": (1, "the part of runtime that asks the machine"),
     "own_data": (1, "the part of tasks that makes one from a file of one's own"),
     "own_columns": (1, "the part of own_data that finds the columns"),
@@ -133,7 +134,7 @@ FLOORS: dict[str, tuple[int, str]] = {
 HANDED_ON = {("rankings", "plots"): "Tabled.plot"}
 
 # Before torch is installed these have to work: at the top level, nothing but the standard library and each other.
-BARE = ("__init__", "__main__", "errors", "files", "places", "hardware", "runtime", "setup_env")
+BARE = ("__init__", "__main__", "errors", "files", "places", "hardware", "profiles", "runtime", "setup_env")
 MATHS = {"torch"}  # all that scores.py may need besides
 
 

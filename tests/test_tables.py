@@ -81,6 +81,21 @@ def test_another_recipe_is_another_field_but_each_method_may_have_its_own_rate()
     assert beside_paper([*some_rows(), *chosen]).loc["value", "ours"] == pytest.approx(62.65)
 
 
+def test_one_task_from_two_sources_is_two_tasks() -> None:
+    """Shipped and real RTE, as many examples of each: no cell, mean or panel is of both."""
+    kinds = {"mini (shipped)": 0.5, "real/rte": 0.6}
+    rows = [row("value", seed, score, source=source) for source, score in kinds.items() for seed in range(3)]
+    table = compare(rows)
+    assert list(table["task"]) == ["rte (mini)", "rte (real)"] and list(table["score"]) == [0.5, pytest.approx(0.6)]
+    columns = ["rte (mini): minilm, 300 examples", "rte (real): minilm, 300 examples"]
+    assert list(wide(table).columns) == columns and wide(table).loc["value"].tolist() == [
+        "0.500 ± 0.000",
+        "0.600 ± 0.000",
+    ]
+    other = [row("value", 0, 0.7, source="pocket (shipped)", model="pocket-bert")]  # another model's: no mistaking
+    assert list(compare([*rows[:3], *other])["task"]) == ["rte", "rte"]
+
+
 def test_where_full_overtakes() -> None:
     sized = by_size(some_rows())
     assert list(sized["n_train"]) == [300, 900, 1200] and list(sized["full - value"].round(2)) == [-0.02, 0.05, 0.06]

@@ -438,8 +438,8 @@ print("new head, empirical and true within a fifth:", bool(abs(kinds["value, ove
 #
 # The slow way: tune each term **alone**, on many tasks and
 # seeds, each at a learning rate of its own (chosen on a held-out quarter of train), and look who did best. We did, in hundreds of trainings, and
-# read the rulers off the same runs: MiniLM on *mini*, and the two **pocket** encoders, small models trained for this course on a language of our
-# own (appendix).
+# read the rulers off the same runs: MiniLM on *mini* and on the real RTE, and the two **pocket** encoders, small models made for this
+# course (appendix).
 #
 # **Predict:** how often will each ruler name the best term? Three terms, so a blind draw gets about a third. How often would somebody be right who says
 # "value" *without looking*?
