@@ -16,14 +16,17 @@ def add_rulers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epochs", type=float, help="None: the paper's")
     parser.add_argument("--rates", nargs="+", type=float, help="learning rates tried (None: 3e-4 1e-3 3e-3 1e-2)")
     parser.add_argument("--add-biases", action="store_true", help="give a model that lacks these biases some of zero")
+    parser.add_argument("--shard", metavar="I/N", help="only the I-th of N parts of the grid, in a file of its own")
     parser.add_argument("--out", type=Path, required=True, help="results file; what it holds is not run again")
 
 
 def run_rulers(args: argparse.Namespace) -> int:
     """Tune each term alone at its best rate and measure every ruler, into a results file; then print the agreement."""
     from .experiments import RATES, Grid, model_name, run_grid
-    from .results import read_rows
+    from .results import read_shards
+    from .shards import shard_of
 
+    shard = None if args.shard is None else shard_of(args.shard)
     model = model_name(args.model)
     changes: dict[str, Any] = {} if args.epochs is None else {"epochs": args.epochs}
     methods = ["head", "value", "query", "key", "all_biases"]
@@ -34,12 +37,15 @@ def run_rulers(args: argparse.Namespace) -> int:
     # cannot run with is said before anything is trained.
     cost = Grid(model, args.tasks, ["full"], args.seeds[:1], args.data, args.n_train, changes)
     print(f"learning rates tried on a held-out quarter of train, seed {grid.rate_seed}: {', '.join(map(str, rates))}")
-    for row in (row for part in (grid, cost) for row in run_grid(part, args.out)):
+    for row in (row for part in (grid, cost) for row in run_grid(part, args.out, shard=shard)):
         tried = "" if row["scored_on"] == "validation" else f" at {row['learning_rate']:g} (held-out)"
         reached = row.get("diverged") or f"{row['metric']} {row['score']:.3f}"
         run = f"{row['task']} {row['method']} seed {row['seed']}{tried}"
         print(f"{run}: {reached} in {row['seconds']:.1f} s", flush=True)
-    _report(read_rows(args.out))
+    if shard is not None:  # a part has hardly a cell with all that a comparison needs
+        print(f"{shard.path(args.out)} is whole. Once all {shard.of} are, the same without --shard prints the tables.")
+        return 0
+    _report(read_shards(args.out))
     return 0
 
 

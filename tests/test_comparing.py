@@ -283,6 +283,14 @@ def test_the_verbs_print_the_tables_and_resume(folder, data, tmp_path, capsys):
     assert told.strip() in first.strip()[-len(told.strip()) - 1 :]
     costs = [cell.split() for cell in told.splitlines() if cell.strip().startswith("Fisher, untrained head")]
     assert costs and "-" not in costs[0][4:8]
+    shared = [*arguments[:-1], str(tmp_path / "shared.json")]
+    parser = argparse.ArgumentParser()
+    add_rulers(parser)
+    for part in ("1/2", "2/2"):
+        assert run_rulers(parser.parse_args([*shared, "--shard", part])) == 0
+    assert "2-of-2.json is whole" in capsys.readouterr().out
+    assert run_rulers(parser.parse_args(shared)) == 0 and not (tmp_path / "shared.json").exists()  # nothing was left
+    assert "1 cells" in capsys.readouterr().out
     small = [*arguments[: arguments.index("32")], "20", "--out", str(tmp_path / "few.json")]
     parser = argparse.ArgumentParser()
     add_rulers(parser)
