@@ -27,7 +27,7 @@ from .wrapping import acting
 
 # The same bias in PEFT's own hands, trained and timed in the same way; not among METHODS, where one value is enough.
 PEFT_BEFT = Method("peft_beft", "PEFT's BeftConfig on value", ("value",), peft=wrapping.beft)
-EVERY = (*METHODS, "value@top-half", PEFT_BEFT.name)
+EVERY = (*METHODS, "value@top-half")
 LATER = ", later epochs"
 
 
@@ -35,20 +35,23 @@ def bench_methods(
     model_name: str = "bert",
     task_name: str = "sst2",
     data: str | None = None,
-    methods: Sequence[str] = EVERY,
+    methods: Sequence[str] = (),
     steps: int = 12,
     rounds: int = 2,
 ) -> dict[str, Any]:
     """Median seconds of a step of each method, as a ratio to ``full`` as well; peak memory of the GPU in bytes.
 
     Args:
-        methods: as in ``fine_tune``, and "peft_beft": the value bias by PEFT's BeftConfig.
+        methods: as in ``fine_tune``, and "peft_beft": the value bias by PEFT's BeftConfig; none: all that the model
+            knows (of a fused projection PEFT trains no part).
 
     Returns ``{"seconds": {method: s}, "ratios": {method: of full}, "peak_memory": {method: bytes}, "machine": …}``.
     """
-    rows = [PEFT_BEFT if name == PEFT_BEFT.name else method_row(name) for name in dict.fromkeys(["full", *methods])]
     task = load_task(task_name, data)
     model = load_model(model_name, task)
+    asked = methods or [*EVERY, *([] if wrapping.fused(model, PEFT_BEFT.terms) else [PEFT_BEFT.name])]
+    every = [PEFT_BEFT if name == PEFT_BEFT.name else method_row(name) for name in ["full", *asked]]
+    rows = {row.name: row for row in every}.values()
     batches = batches_of(task, load_tokenizer(model), recipe_for(task, METHODS["value"]), steps)
     timed: dict[str, list[float]] = {}
     peaks: dict[str, int] = {}

@@ -16,7 +16,8 @@ def add_rulers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epochs", type=float, help="None: the paper's")
     parser.add_argument("--rates", nargs="+", type=float, help="learning rates tried (None: 3e-4 1e-3 3e-3 1e-2)")
     parser.add_argument("--add-biases", action="store_true", help="give a model that lacks these biases some of zero")
-    parser.add_argument("--shard", metavar="I/N", help="only the I-th of N parts of the grid, in a file of its own")
+    parser.add_argument("--shard", metavar="I/N",
+                        help="only the I-th of N parts of the grid, in a file of its own, and no table")  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, help="results file; what it holds is not run again")
 
 
@@ -43,27 +44,30 @@ def run_rulers(args: argparse.Namespace) -> int:
         run = f"{row['task']} {row['method']} seed {row['seed']}{tried}"
         print(f"{run}: {reached} in {row['seconds']:.1f} s", flush=True)
     if shard is not None:  # a part has hardly a cell with all that a comparison needs
-        print(f"{shard.path(args.out)} is whole. Once all {shard.of} are, the same without --shard prints the tables.")
+        print(f"Part {shard.number} of {shard.of} is done. Once all are: python -m beft_lib agreement {args.out}")
         return 0
     _report(read_shards(args.out))
     return 0
 
 
 def add_agreement(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="results files that rulers wrote")
+    parser.add_argument(
+        "files", nargs="+", type=Path, metavar="FILE", help="results files that rulers wrote, or whose shards it wrote"
+    )
 
 
 def run_agreement(args: argparse.Namespace) -> int:
     """How often each ruler picks the term that does best, what a wrong pick loses, what each ruler costs."""
     from .errors import DataError
-    from .results import read_rows
+    from .results import read_shards
+    from .shards import files_of
 
-    missing = [str(path) for path in args.files if not path.is_file()]
+    missing = [str(path) for path in args.files if not any(file.is_file() for file in files_of(path))]
     if missing:
         raise DataError(
             f"No such results file: {', '.join(missing)}. `python -m beft_lib rulers --out FILE` makes one."
         )
-    _report([row for path in args.files for row in read_rows(path)])
+    _report([row for path in args.files for row in read_shards(path)])
     return 0
 
 

@@ -193,7 +193,7 @@ def run_bench(args: argparse.Namespace) -> int:
         result = bench.bench(*what, args.steps, args.rounds, whole_probe=args.probe)
         bench.report(result)
     else:
-        result = bench_methods.bench_methods(*what, args.methods or bench_methods.EVERY, args.steps, args.rounds)
+        result = bench_methods.bench_methods(*what, args.methods, args.steps, args.rounds)
         bench_methods.report(result)
     if args.out is not None:
         write_text_whole(args.out, json.dumps(result, indent=1) + "\n")

@@ -17,7 +17,7 @@ from scipy import stats
 from .architectures import TERMS
 from .errors import DataError
 from .metrics import interval
-from .results import data_name, scored
+from .results import scored, source_names
 from .rulers import RULERS
 
 if TYPE_CHECKING:
@@ -115,9 +115,8 @@ def _labels(every: Iterable[Row]) -> dict[tuple[str, str, str, int], str]:
 def _label(task: str, kind: tuple[str, int], seen: Sequence[tuple[str, int]]) -> str:
     """cola; cola (real); cola (real, 300 examples): as much of the kind as tells it from the others ``seen``."""
     source, n = kind
-    sources = dict.fromkeys(one for one, _ in seen)
-    short = {one: data_name(one, task) for one in sources}
-    told = [short[source] if len({*short.values()}) == len(sources) else source] if len(sources) > 1 else []
+    named = source_names(task, (one for one, _ in seen))[source]
+    told = [named] if named else []
     told += [f"{n} examples"] if sum(one == source for one, _ in seen) > 1 else []
     return f"{task} ({', '.join(told)})" if told else task
 

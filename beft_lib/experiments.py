@@ -22,7 +22,7 @@ from .methods import evaluated, fine_tune, method_row, recipe_for
 from .models import load_model
 from .probing import probe
 from .rankings import check_classes
-from .results import Sheet, circumstances, portable
+from .results import Sheet, circumstances, data_print, portable
 from .rulers import MEASURED_AFTER, after_head, after_probe, facts
 from .scores import importance_per_layer, magnitude_per_layer
 from .shards import Shard
@@ -180,7 +180,7 @@ class _Runs:
         fixed = {
             "model": str(self.grid.model), "task": task.name, "source": portable(task.source),
             "n_train": len(task.train), "method": method, "seed": seed, "changes": dict(changes),
-            "scored_on": scored_on, **({"prompted": True} if task.prompt else {}),
+            "scored_on": scored_on, "data": data_print(task), **({"prompted": True} if task.prompt else {}),
         }  # fmt: skip
         counts = scored_on == "validation"
         rulers = self.grid.rulers and counts and method in MEASURED_AFTER

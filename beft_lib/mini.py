@@ -2,8 +2,8 @@
 
 ``python -m beft_lib mini`` prints them; ``tests/test_mini.py`` holds the data to the limits.
 A shortcut is a classifier that sees less than the task needs: the hypothesis without its premise, the number of words.
-``mini --tune`` measures two more things, into a results file that ships: what all of MiniLM, tuned, makes of the same
-examples, and whether its value bias alone would gain from more of them.
+``mini --tune`` measures three more things, into a results file that ships: what all of MiniLM, tuned, makes of the same
+examples; what it makes of them in a longer training; and whether its value bias alone would gain from more of them.
 """
 
 from __future__ import annotations
@@ -142,7 +142,8 @@ def _folds(labels: np.ndarray, groups: np.ndarray | None, regression: bool) -> l
 
 def tuning(names: Sequence[str]) -> list[Grid]:
     """What is measured of MiniLM on these tasks: all of it on all of train, and its value bias on more and more
-    examples (where it learns anything from all of them). Each rate is chosen on a quarter of train that is held out.
+    examples (where it learns anything from all of them), each rate chosen on a quarter of train that is held out; and
+    all of it once more by ``LONGER``, as it is.
     """
     every = {name: len(whole(name).train) for name in names}
     curves = [(name, "value", n) for name in names if name in CURVED for n in _sizes(name, every[name])]
@@ -178,7 +179,7 @@ def beside_shortcuts(found: Mapping[str, Mapping[str, Any]], rows: Iterable[Mapp
 
     Args:
         found: ``figures`` by task.
-        rows: of ``tuning``; a task without any has no line.
+        rows: of ``tuning``; those on all of train count, and a task without any has no line.
 
     ``clearly better``: ahead by more than two standard errors of one score on so many validation examples.
     ``trained longer``: the score of one seed by ``LONGER``.
@@ -187,8 +188,9 @@ def beside_shortcuts(found: Mapping[str, Mapping[str, Any]], rows: Iterable[Mapp
 
     runs, lines = [row for row in scored(rows) if row["method"] == "full"], []
     for name, of_task in found.items():
-        scores = np.array([r["score"] for r in runs if r["task"] == name and _epochs(r) == EPOCHS])
-        longer = [r["score"] for r in runs if r["task"] == name and _epochs(r) == LONGER["epochs"]]
+        of_all = [r for r in runs if (r["task"], r["n_train"]) == (name, of_task["train"])]
+        scores = np.array([r["score"] for r in of_all if _epochs(r) == EPOCHS])
+        longer = [r["score"] for r in of_all if _epochs(r) == LONGER["epochs"]]
         best, view = max((achieved["own metric"], view) for view, achieved in of_task["shortcuts"].items())
         metric = TASKS[name].metrics[0]
         least = 2 * (1.0 if metric in LOWEST else 0.5) / np.sqrt(of_task["validation"])  # correlations: twice as wide

@@ -6,19 +6,21 @@ after every run, so a kill loses the run in progress and nothing else.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from . import runtime
 from .errors import DataError
 from .files import write_text_whole
 from .metrics import interval
 from .shards import Shard, files_of
+from .tasks import Task
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -115,16 +117,32 @@ class Sheet:
         self.elsewhere = {key_of(row): row for row in elsewhere}
 
     def find(self, fixed: Mapping[str, Any], rulers: bool) -> dict[str, Any] | None:
+        """The row of this run; None where there is none, or it lacks the rulers, or was made on other examples."""
         key = key_of(fixed)
-        if key not in self.known and key in self.elsewhere:
+        if key not in self.known and _same_data(self.elsewhere.get(key), fixed):
             self.add({name: value for name, value in self.elsewhere[key].items() if name != "rulers"})
         row = self.known.get(key)
-        return None if row is not None and rulers and "rulers" not in row else row
+        return row if _same_data(row, fixed) and not (rulers and "rulers" not in row) else None
 
     def add(self, row: dict[str, Any]) -> None:
+        """Keep a row; one of the same run on other examples (the data have changed since) goes."""
+        key = key_of(row)
+        if not _same_data(self.known.get(key, row), row):
+            self.rows = [one for one in self.rows if key_of(one) != key]
         self.rows.append(row)
-        self.known[key_of(row)] = row
+        self.known[key] = row
         write_text_whole(self.path, json.dumps({"rows": self.rows}, indent=1) + "\n")
+
+
+def _same_data(row: Mapping[str, Any] | None, other: Mapping[str, Any]) -> TypeGuard[dict[str, Any]]:
+    """Whether there is a row, and it was made on the other one's examples; a row of before they were noted counts."""
+    return row is not None and (row.get("data") in (None, other.get("data")) or other.get("data") is None)
+
+
+def data_print(task: Task) -> str:
+    """A fingerprint of the examples, 12 hex digits: a file of the same name may hold others tomorrow."""
+    examples = [split.to_list() for split in (task.train, task.validation)]
+    return hashlib.sha256(json.dumps(examples, default=str).encode("ascii")).hexdigest()[:12]
 
 
 def key_of(row: Mapping[str, Any]) -> str:
@@ -138,9 +156,14 @@ def portable(source: str) -> str:
     return "/".join(Path(source).parts[-2:]) if Path(source).is_absolute() or source.startswith("..") else source
 
 
-def data_name(source: str, task: str) -> str:
-    """Where a row's examples came from, as short as it is told beside the task's name: "mini", "real"."""
-    return source.removesuffix(f"/{task}").removesuffix(" (shipped)")
+def source_names(task: str, sources: Iterable[str]) -> dict[str, str]:
+    """What is told of each source beside the task's name: "mini", "real"; all of it where the short ones are not
+    different; "" where there is only one.
+    """
+    short = {one: one.removesuffix(f"/{task}").removesuffix(" (shipped)") for one in sources}
+    if len(short) == 1:
+        return dict.fromkeys(short, "")
+    return short if len({*short.values()}) == len(short) else {one: one for one in short}
 
 
 def circumstances() -> dict[str, Any]:

@@ -17,7 +17,7 @@ from .comparing import paired
 from .errors import DataError, UnknownName
 from .experiments import Grid
 from .metrics import interval
-from .results import data_name, scored, shipped_rows
+from .results import scored, shipped_rows, source_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -134,9 +134,14 @@ def compare(rows: Iterable[Row], versus: str = "head") -> pd.DataFrame:
 
 def _names(found: Iterable[tuple[Any, ...]]) -> dict[tuple[str, str, str], str]:
     """``{(model, task, source): name of the task}``: with its source where the model has the task from several."""
-    every = dict.fromkeys(key[:3] for key in found)
-    several = {key[:2] for key in every for other in every if key[:2] == other[:2] and key != other}
-    return {(m, t, s): f"{t} ({data_name(s, t)})" if (m, t) in several else t for m, t, s in every}
+    sources: dict[tuple[str, str], dict[str, None]] = {}
+    for model, task, source, *_ in found:
+        sources.setdefault((model, task), {})[source] = None
+    return {
+        (model, task, source): f"{task} ({name})" if name else task
+        for (model, task), of in sources.items()
+        for source, name in source_names(task, of).items()
+    }
 
 
 def wide(compared: pd.DataFrame) -> pd.DataFrame:
@@ -179,12 +184,13 @@ def by_size(rows: Iterable[Row], methods: tuple[str, str] = ("value", "full")) -
     import pandas as pd
 
     first, second = methods
-    lines = []
-    for key, found in fields(rows).items():
+    every, lines = fields(rows), []
+    names = _names(every)
+    for key, found in every.items():
         if first in found and second in found:
             test = _versus(found[second], found[first])
             lines.append({
-                **dict(zip((*FIELD, "recipe"), key, strict=True)),
+                **dict(zip((*FIELD, "recipe"), key, strict=True)), "task": names[key[:3]],
                 **{name: _mean(found[name], "score") for name in methods},
                 f"{second} - {first}": test["difference"], "±": test["±"], "p": test["p"], "seeds": test["n"],
             })  # fmt: skip

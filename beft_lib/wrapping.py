@@ -38,19 +38,21 @@ def lora(model: nn.Module, terms: tuple[str, ...], layers: tuple[int, ...], rank
 def beft(model: nn.Module, terms: tuple[str, ...], layers: tuple[int, ...]) -> Any:
     """PEFT's own BEFT, which adds a trainable vector to a linear layer's output: what ours is held to and timed beside.
 
-    Raises TrainingError where PEFT is older than its BEFT, or a term is a part of a fused projection, which it can only
-    train whole.
+    Raises TrainingError where a term is a part of a fused projection (``fused``).
     """
-    try:
-        from peft import BeftConfig
-    except ImportError:
-        raise TrainingError("This PEFT has no BeftConfig yet; `pip install -U peft` brings one that has.") from None
-    if any(part.index is not None for term in terms for part in parts_of(model, term)):
+    from peft import BeftConfig
+
+    if fused(model, terms):
         raise TrainingError(
-            f"{type(model).__name__} keeps query, key and value in one projection, and PEFT's BeftConfig trains the "
-            "whole of it. Ours trains a part: method='value'."
+            f"{type(model).__name__} keeps query, key and value in one projection, and PEFT's BeftConfig trains no "
+            "part of one: all of it, or (GPT-2's Conv1D) nothing. Ours trains a part: method='value'."
         )
     return BeftConfig(target_modules=list(_projections(model, terms, layers)))
+
+
+def fused(model: nn.Module, terms: tuple[str, ...]) -> bool:
+    """Whether one of these terms shares its projection with others."""
+    return any(part.index is not None for term in terms for part in parts_of(model, term))
 
 
 def _projections(model: nn.Module, terms: tuple[str, ...], layers: tuple[int, ...]) -> dict[str, nn.Module]:

@@ -70,3 +70,13 @@ def test_every_method_is_timed_beside_full_and_the_later_epochs_where_layers_are
     lines = []
     bench_methods.report(result, lines.append)
     assert len(lines) == 1 + len(result["seconds"])
+
+
+def test_none_named_are_all_that_the_model_knows(parts, tmp_path, monkeypatch):
+    from beft_lib import bench_methods
+
+    monkeypatch.setattr(bench_methods, "steps_of", lambda *args: ([1.0], 0))
+    task, folder, _ = parts
+    for kind, source in (("bert", folder), ("gpt2", tiny.save(tmp_path, "gpt2"))):
+        timed = bench_methods.bench_methods(str(source), "sst2", task.source, steps=1, rounds=1)["seconds"]
+        assert ("peft_beft" in timed) == (kind == "bert") and {"full", "value@top-half", *METHODS} <= set(timed)

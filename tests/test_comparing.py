@@ -288,9 +288,12 @@ def test_the_verbs_print_the_tables_and_resume(folder, data, tmp_path, capsys):
     add_rulers(parser)
     for part in ("1/2", "2/2"):
         assert run_rulers(parser.parse_args([*shared, "--shard", part])) == 0
-    assert "2-of-2.json is whole" in capsys.readouterr().out
+    assert f"Part 2 of 2 is done. Once all are: python -m beft_lib agreement {shared[-1]}" in capsys.readouterr().out
     assert run_rulers(parser.parse_args(shared)) == 0 and not (tmp_path / "shared.json").exists()  # nothing was left
     assert "1 cells" in capsys.readouterr().out
+    parser = argparse.ArgumentParser()
+    add_agreement(parser)
+    assert run_agreement(parser.parse_args([shared[-1]])) == 0 and "1 cells" in capsys.readouterr().out
     small = [*arguments[: arguments.index("32")], "20", "--out", str(tmp_path / "few.json")]
     parser = argparse.ArgumentParser()
     add_rulers(parser)

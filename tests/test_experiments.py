@@ -102,6 +102,26 @@ def test_nothing_is_done_twice(grid, started, tmp_path, folder, data):
     assert started == [("value", 0), ("query", 0)] and kinds(read_rows(out)) == started
 
 
+def test_a_run_on_other_examples_is_another_run_and_takes_the_place(started, tmp_path, folder):
+    """The file of the task was mended: what was measured before is neither taken for it, nor copied, nor kept."""
+    place, out = tiny.write_task(tmp_path / "task"), tmp_path / "results.json"
+    few = Grid(str(folder), ["sst2"], ["value", "head"], [0], place, 32, {"epochs": 1})
+    old = list(run_grid(few, out))
+    file = place / "train.csv"
+    file.write_text(file.read_text(encoding="utf-8").replace(" was ", " is "), encoding="utf-8")
+    new = list(run_grid(replace(few, methods=["value"]), out, known=old))
+    assert kinds(new) == [("value", 0)] and new[0]["data"] != old[0]["data"]
+    assert [(row["method"], row["data"]) for row in read_rows(out)] == [
+        ("head", old[1]["data"]),
+        ("value", new[0]["data"]),
+    ]
+    assert kinds(list(run_grid(few, tmp_path / "other.json", known=old))) == [("value", 0), ("head", 0)]
+    for row in (rows := read_rows(out)):
+        del row["data"]  # as in files of before: nothing says that the examples were others
+    out.write_text(json.dumps({"rows": rows}), encoding="utf-8")
+    assert list(run_grid(few, out)) == []
+
+
 def test_a_run_of_another_file_is_copied_and_not_made_again(started, tmp_path, folder, data):
     first = Grid(str(folder), ["sst2"], ["head", "value"], [0], data, 32, {"epochs": 1}, (1e-3, 1e-2), rulers=True)
     other = list(run_grid(first, tmp_path / "rulers.json"))

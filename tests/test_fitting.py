@@ -116,6 +116,9 @@ def test_parameters_in_pieces_are_refused_before_anything_is_trained(task, folde
             super().__init__(*args, **options)
             setattr(self, name, True)
 
+        def train(self, *args, **options):
+            pytest.fail("trained")
+
     monkeypatch.setattr(training, "BiasTrainer", Cut)
     model = load_model(folder, task)
     with pytest.raises(TrainingError, match=f"{told}.*--multi_gpu"):

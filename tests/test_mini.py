@@ -66,9 +66,10 @@ def test_a_shortcut_stays_near_chance(name, shortcut):
 def test_minilm_beside_the_shortcuts_tells_a_clear_lead_from_none():
     """In the task's own metric; held-out tries do not count."""
     seen = {"shortcuts": {"all words": {"folds": 0.9, "own metric": 0.1}, "length only": {"own metric": 0.0}}}
-    seen |= {"validation": 100}
-    row = {"method": "full", "task": "cola", "score": 0.4}
+    seen |= {"validation": 100, "train": 300}
+    row = {"method": "full", "task": "cola", "score": 0.4, "n_train": 300}
     tries = [{**row, "score": -1, "scored_on": "held-out part of train"}, {**row, "method": "value"}]
+    tries += [{**row, "score": -1, "n_train": 100}]
     [line] = mini.beside_shortcuts({"cola": seen}, [row, row, *tries]).to_dict("records")
     assert (line["seeds"], line["metric"], line["it reaches"], line["clearly better"]) == (2, "matthews", 0.1, "yes")
     assert line["ahead by"] == pytest.approx(0.3)
@@ -86,6 +87,7 @@ def test_minilm_is_tuned_on_all_of_train_and_its_curve_ends_there():
     full = {(grid.tasks[0], grid.n_train, len(grid.seeds)) for grid in grids if grid.methods == ("full",)}
     assert full == {(name, n, seeds) for name, n in whole.items() for seeds in (3, 1)}
     assert [grid.n_train for grid in grids if grid.methods == ("value",)] == [100, 200, 287, whole["stsb"]]
+    assert all((grid.changes == mini.LONGER and not grid.rates) == (len(grid.seeds) == 1) for grid in grids)
 
 
 def test_the_learning_curve_has_a_column_a_size():
@@ -102,6 +104,7 @@ def test_the_shipped_figures_of_minilm_are_whole():
     curve = mini.learning_curve(rows)
     assert table["seeds"].to_dict() == dict.fromkeys(mini.shipped(), len(mini.SEEDS))
     assert set(curve.index) == set(mini.CURVED) and (curve[[100, 200]] != "").all(axis=None)
+    assert curve.loc["stsb", len(mini.whole("stsb").train)] != ""
     for name, line in table.iterrows():
         card = (data_folder() / "mini" / str(name) / "README.md").read_text(encoding="utf-8")
         reached = f"{line['MiniLM']:.3f} ± {line['±']:.3f}".replace("0.", ".")
@@ -109,6 +112,7 @@ def test_the_shipped_figures_of_minilm_are_whole():
         best = f"The best shortcut ({line['best shortcut']}) reaches {line['it reaches']:.3f}".replace(" 0.", " .")
         assert best in card, f"the card of {name} does not say: {best}"
         assert ("tuning is clearly ahead" in card) == (line["clearly better"] == "yes")
+        assert f"24 epochs at 1e-4 (one seed): {line['trained longer']:.3f}.".replace(" 0.", " .") in card
     for name, sizes in curve.iterrows():
         card = (data_folder() / "mini" / str(name) / "README.md").read_text(encoding="utf-8")
         assert all(f"{n}: {told}".replace("0.", ".") in card for n, told in sizes.items() if told)

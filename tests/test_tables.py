@@ -92,6 +92,13 @@ def test_one_task_from_two_sources_is_two_tasks() -> None:
         "0.500 ± 0.000",
         "0.600 ± 0.000",
     ]
+    axes = plots_table.by_field(table).get_figure().axes
+    assert [ax.get_title(loc="left").split(",")[0] for ax in axes] == ["rte (mini)", "rte (real)"]
+    twins = [row("value", seed, 0.5, source=source) for source in ("mini (shipped)", "mini/rte") for seed in range(2)]
+    assert list(compare(twins)["task"]) == ["rte (mini (shipped))", "rte (mini/rte)"]
+    full = [row("full", r["seed"], 0.9, n=n, source=r["source"]) for r in rows for n in (300, 900)]
+    more = [{**r, "n_train": 900} for r in rows]
+    assert overtaking(by_size([*rows, *more, *full]))[0].startswith("minilm on rte (mini): full is ahead")
     other = [row("value", 0, 0.7, source="pocket (shipped)", model="pocket-bert")]  # another model's: no mistaking
     assert list(compare([*rows[:3], *other])["task"]) == ["rte", "rte"]
 
