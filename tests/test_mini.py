@@ -78,7 +78,8 @@ def test_minilm_beside_the_shortcuts_tells_a_clear_lead_from_none():
     assert mini.beside_shortcuts({"cola": seen}, tries).empty
     longer = {**row, "changes": dict(mini.LONGER), "score": 0.9}
     [line] = mini.beside_shortcuts({"cola": seen}, [row, longer]).to_dict("records")  # stands beside, and is not pooled
-    assert (line["seeds"], line["MiniLM"], line["trained longer"]) == (1, 0.4, 0.9)
+    assert (line["seeds"], line["MiniLM"], line["clearly better"]) == (1, 0.4, "yes")
+    assert (line["its seeds"], line["longer"], line["longer is"]) == (1, 0.9, "yes")
 
 
 def test_minilm_is_tuned_on_all_of_train_and_its_curve_ends_there():
@@ -86,6 +87,7 @@ def test_minilm_is_tuned_on_all_of_train_and_its_curve_ends_there():
     whole = {name: len(mini.whole(name).train) for name in ("stsb", "cola")}
     full = {(grid.tasks[0], grid.n_train, len(grid.seeds)) for grid in grids if grid.methods == ("full",)}
     assert full == {(name, n, seeds) for name, n in whole.items() for seeds in (3, 1)}
+    assert [len(grid.seeds) for grid in mini.tuning(["sst2"]) if grid.changes == mini.LONGER] == [3]  # NEAR
     assert [grid.n_train for grid in grids if grid.methods == ("value",)] == [100, 200, 287, whole["stsb"]]
     assert all((grid.changes == mini.LONGER and not grid.rates) == (len(grid.seeds) == 1) for grid in grids)
 
@@ -112,7 +114,9 @@ def test_the_shipped_figures_of_minilm_are_whole():
         best = f"The best shortcut ({line['best shortcut']}) reaches {line['it reaches']:.3f}".replace(" 0.", " .")
         assert best in card, f"the card of {name} does not say: {best}"
         assert ("tuning is clearly ahead" in card) == (line["clearly better"] == "yes")
-        assert f"24 epochs at 1e-4 (one seed): {line['trained longer']:.3f}.".replace(" 0.", " .") in card
+        told = f"{line['longer']:.3f}" if line["its seeds"] == 1 else f"{line['longer']:.3f} ± {line['its ±']:.3f}"
+        clear = "clearly ahead" if line["longer is"] == "yes" else "not clearly ahead"
+        assert f"24 epochs at 1e-4 ({line['its seeds']} of the seeds): {told}, {clear}.".replace("0.", ".") in card
     for name, sizes in curve.iterrows():
         card = (data_folder() / "mini" / str(name) / "README.md").read_text(encoding="utf-8")
         assert all(f"{n}: {told}".replace("0.", ".") in card for n, told in sizes.items() if told)
