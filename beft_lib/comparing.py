@@ -107,8 +107,8 @@ def _data(row: Row) -> tuple[str, str, str, int]:
 def _labels(every: Iterable[Row]) -> dict[tuple[str, str, str, int], str]:
     """``{(model, task, source, n_train): label}``. Two data sets of one name are two tasks: no mean is of both."""
     kinds: dict[tuple[str, str], dict[tuple[str, int], None]] = {}
-    for model, task, *kind in map(_data, every):
-        kinds.setdefault((model, task), {})[tuple(kind)] = None
+    for model, task, source, n in map(_data, every):
+        kinds.setdefault((model, task), {})[source, n] = None
     return {(*key, *kind): _label(key[1], kind, list(seen)) for key, seen in kinds.items() for kind in seen}
 
 
