@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 
 def write_bytes_whole(path: str | Path, data: bytes) -> Path:
@@ -41,6 +43,11 @@ def sha256(path: str | Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def fingerprint(found: Any) -> str:
+    """SHA-256 of what JSON can hold, 64 hexadecimal digits; of anything else in it, what it says of itself."""
+    return hashlib.sha256(json.dumps(found, default=str).encode("ascii")).hexdigest()
 
 
 def _mode(path: Path) -> int:

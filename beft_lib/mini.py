@@ -82,6 +82,12 @@ def figures(task: Task) -> dict[str, Any]:
         )
     lengths = np.array([[len(part.split()) for part in t] for t in texts])
     found["shortcuts"]["length only"] = _achieved(lengths, labels, cut, FunctionTransformer(), task, groups)
+    if task.row.regression:  # of likeness: that like sentences have words in common
+        overlap = np.array([[max_jaccard(t)] for t in texts])
+        shared = np.hstack([overlap, lengths])
+        found["shortcuts"]["word overlap, lengths"] = _achieved(
+            shared, labels, cut, FunctionTransformer(), task, groups
+        )
     return found
 
 

@@ -6,7 +6,6 @@ after every run, so a kill loses the run in progress and nothing else.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import subprocess
 import time
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from . import runtime
 from .errors import DataError
-from .files import write_text_whole
+from .files import fingerprint, write_text_whole
 from .metrics import interval
 from .shards import Shard, files_of
 from .tasks import Task
@@ -141,8 +140,7 @@ def _same_data(row: Mapping[str, Any] | None, other: Mapping[str, Any]) -> TypeG
 
 def data_print(task: Task) -> str:
     """A fingerprint of the examples, 12 hex digits: a file of the same name may hold others tomorrow."""
-    examples = [split.to_list() for split in (task.train, task.validation)]
-    return hashlib.sha256(json.dumps(examples, default=str).encode("ascii")).hexdigest()[:12]
+    return fingerprint([split.to_list() for split in (task.train, task.validation)])[:12]
 
 
 def key_of(row: Mapping[str, Any]) -> str:

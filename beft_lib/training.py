@@ -6,7 +6,6 @@ not the whole model.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import tempfile
@@ -24,7 +23,7 @@ from transformers import PreTrainedTokenizerBase, PrinterCallback, TrainerCallba
 
 from . import classifying, prompting, runtime
 from .errors import TrainingError
-from .files import write_text_whole
+from .files import fingerprint, write_text_whole
 from .fitting import FittingTrainer
 from .halfway import halfway
 from .models import context_of
@@ -263,16 +262,12 @@ def _identity(model: nn.Module, task: Task, recipe: Recipe, seed: int) -> dict[s
         "recipe": asdict(recipe),
         "seed": seed,
         "task": task.name,
-        "data": _sha256(task.train.to_list()),
+        "data": fingerprint(task.train.to_list()),
         "wording": task.wording,
-        "base": _sha256(_weights_sample(model)),
+        "base": fingerprint(_weights_sample(model)),
         "trained": {n: list(p.shape) for n, p in model.named_parameters() if p.requires_grad},
     }
     return json.loads(json.dumps(told))
-
-
-def _sha256(found: Any) -> str:
-    return hashlib.sha256(json.dumps(found, ensure_ascii=True).encode("ascii")).hexdigest()
 
 
 def _weights_sample(model: nn.Module) -> list[float]:

@@ -63,6 +63,17 @@ def test_a_shortcut_stays_near_chance(name, shortcut):
     assert figures(name)["shortcuts"][shortcut]["folds"] < CHANCE.get(name, 0.5) + MARGIN[name, shortcut]
 
 
+def test_the_card_of_stsb_says_what_the_command_prints():
+    card = (data_folder() / "mini" / "stsb" / "README.md").read_text(encoding="utf-8").replace("-.", "-0.")
+    found, told = figures("stsb"), card.replace(" .", " 0.")
+    for name, achieved in found["shortcuts"].items():
+        assert f"| {achieved['validation']:.3f} | {achieved['folds']:.3f} |" in told, name
+    low, middle, high = found["words"]
+    assert f"{low} to {high}, median {middle}" in told and f"among all: {found['distinct 4-grams']:.3f}" in told
+    assert f"two pairs: {found['largest overlap']:.3f}; of two sentences from different pairs" in told
+    assert f"different pairs: {found['of two sentences']:.3f}" in told and found["commonest frame"] == 2
+
+
 def test_minilm_beside_the_shortcuts_tells_a_clear_lead_from_none():
     """In the task's own metric; held-out tries do not count."""
     seen = {"shortcuts": {"all words": {"folds": 0.9, "own metric": 0.1}, "length only": {"own metric": 0.0}}}
