@@ -13,6 +13,7 @@ import pytest
 
 import beft_lib
 from beft_lib.errors import ModelError
+from beft_lib.places import lessons_folder
 
 # In the child, before anything of ours. An audit hook sees every connection and every look-up of a name, whichever
 # function they come from, and cannot be taken out again.
@@ -43,6 +44,19 @@ writer = load_model("opt", asked)
 spoken = [fine_tune(writer, asked, method, progress=False, max_steps=1).score for method in ("zero_shot", "value")]
 print(json.dumps({"profile": profile, "best": seen.best, "steps": run.steps, "spoken": spoken, "tried": tried}))
 """
+LESSON = """
+import json
+from pathlib import Path
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+every = json.loads(Path({path!r}).read_text(encoding="utf-8"))["cells"]
+cells = [cell for cell in every if cell["cell_type"] == "code"]
+for cell in cells:
+    shell.run_cell("".join(cell["source"])).raise_error()
+import beft_lib.runtime as runtime
+print()
+print(json.dumps({{"profile": runtime.choose_profile().profile.name, "cells": len(cells), "tried": tried}}))
+"""
 BITES = """
 import contextlib, json, urllib.request
 def stopped(call):
@@ -70,6 +84,7 @@ def cut_off(code: str, home: Path) -> dict[str, Any]:
     environment |= {
         "BEFT_PROFILE": "pocket",
         "BEFT_HOME": str(home),
+        "MPLBACKEND": "agg",
         "PYTHONPATH": str(Path(beft_lib.__file__).parents[1]),
     }
     command = [sys.executable, "-c", GUARD + code]
@@ -89,6 +104,19 @@ def test_the_course_runs_with_the_network_cut_off(tmp_path: Path, pocket_models:
     assert found["profile"] == "pocket" and found["best"] in ("query", "key", "value") and found["steps"] == 2
     assert all(0 <= score <= 1 for score in found["spoken"])
     assert found["tried"] == [], "nothing needs the network, so nothing should ask for it"
+
+
+@pytest.mark.parametrize("number", ["00", "05", "06"])
+def test_a_whole_lesson_runs_with_the_network_cut_off(number: str, tmp_path: Path, pocket_models: Path) -> None:
+    """Every cell to its end, solutions filled in: an encoder's lesson, a decoder's, and the one that is opened first.
+
+    Two questions to the hub are part of them, and may go unanswered: lesson 00 shows whether it answers, and in lesson
+    05 PEFT, storing an adapter of its own, looks for its base there.
+    """
+    (path,) = (lessons_folder() / "solutions").glob(f"{number}_*.ipynb")
+    found = cut_off(LESSON.format(path=str(path)), tmp_path)
+    assert found["profile"] == "pocket" and found["cells"] > 10
+    assert len(found["tried"]) == {"00": 1, "05": 1, "06": 0}[number], found["tried"]
 
 
 @pytest.mark.parametrize("name", ["pocket-bert", "pocket-opt"])
