@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .folding import fold
     from .layouts import Concatenated, Family, PerHead, Separate
     from .lesson import start
-    from .methods import METHODS, Method, fine_tune, restore
+    from .methods import METHODS, Method, restore
     from .models import load_model, load_tokenizer
     from .own_data import own_task
     from .own_tuning import tune_own
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .quizzes import quiz
     from .scores import importance, importance_per_layer, magnitude, magnitude_per_layer, rank_terms
     from .tasks import TASKS, load_task
+    from .tuning import fine_tune
 
 __version__ = "0.1.0"
 
@@ -81,7 +82,6 @@ _MODULE_OF = {
     "start": "lesson",
     "METHODS": "methods",
     "Method": "methods",
-    "fine_tune": "methods",
     "restore": "methods",
     "load_model": "models",
     "load_tokenizer": "models",
@@ -104,6 +104,7 @@ _MODULE_OF = {
     "rank_terms": "scores",
     "TASKS": "tasks",
     "load_task": "tasks",
+    "fine_tune": "tuning",
 }
 
 __all__ = [

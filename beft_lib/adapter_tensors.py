@@ -25,7 +25,7 @@ from .errors import AdapterError
 from .wrapping import acting
 
 if TYPE_CHECKING:
-    from .methods import Run
+    from .runs import Run
 
 PREFIX = "base_model.model."
 DELTA = re.compile(rf"{re.escape(PREFIX)}(?P<module>.+)\.beft_bias(?:\.(?P<term>{'|'.join(TERMS)}))?")

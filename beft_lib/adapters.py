@@ -37,7 +37,7 @@ from .architectures import TERMS, parts_of
 from .errors import AdapterError, UnknownName
 
 if TYPE_CHECKING:
-    from .methods import Run
+    from .runs import Run
 
 _PEFT_KINDS = (("ForSequenceClassification", "SEQ_CLS"), ("ForCausalLM", "CAUSAL_LM"))
 _TOLD = ("method", "terms", "task", "labels", "wording", "data", "seed", "metric", "metrics", "recipe")

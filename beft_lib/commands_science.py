@@ -81,7 +81,8 @@ def run_tune(args: argparse.Namespace) -> int:
     """
     from .adapters import save_adapter
     from .hardware import is_main_process
-    from .methods import fine_tune, prepare
+    from .methods import prepare
+    from .tuning import fine_tune
 
     if args.save is not None:
         _check_saving(args.method, args.save)

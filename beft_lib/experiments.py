@@ -18,7 +18,7 @@ from . import runtime
 from .architectures import TERMS
 from .biases import add_biases, find_biases
 from .errors import DataError, Diverged, ModelError, TrainingError, UnknownName
-from .methods import evaluated, fine_tune, method_row, recipe_for
+from .methods import method_row, recipe_for
 from .models import load_model
 from .probing import probe
 from .rankings import check_classes
@@ -28,6 +28,7 @@ from .scores import importance_per_layer, magnitude_per_layer
 from .shards import Shard
 from .tasks import TASKS, Task, load_task
 from .training import Training
+from .tuning import evaluated, fine_tune
 from .watching import progress_bar
 
 RATES = (3e-4, 1e-3, 3e-3, 1e-2)  # tried for each method; one with a rate of its own tries the same multiples of that

@@ -23,11 +23,12 @@ from .architectures import head_parameters
 from .classifying import collator, encode
 from .errors import TrainingError, UnknownName
 from .gradients import captured, logits_of, negative_log_likelihood
-from .methods import METHODS, fine_tune, prepare, recipe_for
+from .methods import METHODS, prepare, recipe_for
 from .models import load_tokenizer
 from .rankings import Tabled, check_classes, layer_table, ranked
 from .tasks import Task
 from .training import Recipe
+from .tuning import fine_tune
 from .watching import progress_bar
 
 if TYPE_CHECKING:

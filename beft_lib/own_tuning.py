@@ -20,7 +20,7 @@ from .adapter_folder import check_replaceable
 from .adapters import save_adapter
 from .answers import ANSWER_METRICS
 from .errors import DataWarning
-from .methods import fine_tune, method_row, recipe_for
+from .methods import method_row, recipe_for
 from .metrics import METRICS
 from .models import load_model
 from .own_data import own_task
@@ -28,6 +28,7 @@ from .predicting import outputs
 from .probing import ProbeResult, probe
 from .runs import Run
 from .tasks import Task
+from .tuning import fine_tune
 
 RESAMPLES = 500  # of the validation examples, for an interval
 _DATA = set(inspect.signature(own_task).parameters) - {"source", "seed"}

@@ -24,8 +24,8 @@ from .metrics import interval
 from .scores import Score, importance_per_layer, magnitude_per_layer
 
 if TYPE_CHECKING:
-    from .methods import Run
     from .probing import ProbeResult
+    from .runs import Run
 
 P = ParamSpec("P")
 

@@ -23,16 +23,18 @@ def look_of(method: str) -> Look:
 
 @styled
 def by_field(compared: pd.DataFrame, versus: str = "head") -> Axes:
-    """``tables.compare``'s lines: a panel a model and task, a row a method, means with 95 % intervals; dashed: the
-    mean of ``versus``.
+    """``tables.compare``'s lines: a panel a field (model, task, examples, recipe), a row a method, means with 95 %
+    intervals; dashed: the mean of ``versus``.
     """
-    panels: list[tuple[Any, pd.DataFrame]] = list(compared.groupby(["model", "task", "n_train"], sort=False))
+    by = ["model", "task", "n_train", "recipe"]
+    panels: list[tuple[Any, pd.DataFrame]] = list(compared.groupby(by, sort=False))
     methods = list(dict.fromkeys(compared["method"]))
     columns = min(3, len(panels))
     lines = -(-len(panels) // columns)
     size = (1.4 + 2.05 * columns, lines * (0.3 * len(methods) + 1.0))
     grid = plt.subplots(lines, columns, figsize=size, squeeze=False, sharey=True, layout="constrained")[1]
-    for axes, ((model, task, n), of) in zip(grid.flat, panels, strict=False):
+    several = compared.groupby(by[:-1])["recipe"].nunique().max() > 1
+    for axes, ((model, task, n, recipe), of) in zip(grid.flat, panels, strict=False):
         for method, score, half in of[["method", "score", "±"]].to_numpy():
             look, at = look_of(method), methods.index(method)
             bar = None if np.isnan(half) else half
@@ -47,7 +49,7 @@ def by_field(compared: pd.DataFrame, versus: str = "head") -> Axes:
             )
         for score in of.loc[of["method"] == versus, "score"]:
             axes.axvline(score, **DASHED)
-        axes.set_title(f"{task}, {n:,} examples\n{model}", loc="left", fontsize=10)
+        axes.set_title(f"{task}, {n:,} examples\n{recipe if several and recipe else model}", loc="left", fontsize=10)
         axes.set_xlabel(str(of["metric"].iloc[0]))
     for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)
@@ -55,7 +57,7 @@ def by_field(compared: pd.DataFrame, versus: str = "head") -> Axes:
     grid[0, 0].invert_yaxis()
     told = "; ".join(
         f"{model} on {task}: " + ", ".join(f"{m} {s:.3f}" for m, s in zip(of["method"], of["score"], strict=True))
-        for (model, task, _), of in panels
+        for (model, task, *_), of in panels
     )
     table = compared[["model", "task", "n_train", "method", "score", "±", "seeds"]]
     return describe(grid[0, 0], f"Mean score of every method, with intervals. {told}.", table.set_index("method"))

@@ -15,9 +15,10 @@ from transformers import TrainerCallback
 from . import biases
 from .architectures import TERMS
 from .errors import ScoreError, TrainingError, UnknownName
-from .methods import METHODS, Counts, Method, prepare, recipe_for
+from .methods import METHODS, Method, prepare, recipe_for
 from .models import load_tokenizer
 from .rankings import Tabled, check_classes, layer_table
+from .runs import Counts
 from .scores import Score, importance_per_layer, magnitude_per_layer, rank_terms, score_terms
 from .settling import is_settled, patience_for, record_every, warm_up
 from .tasks import Task

@@ -13,8 +13,8 @@ from torch import nn
 from .architectures import family_of
 from .effects import loss_without, output_change, task_batches
 from .fisher import FisherResult, fisher_information
-from .methods import Run
 from .probing import ProbeResult
+from .runs import Run
 from .scores import magnitude_per_layer
 from .tasks import Task
 

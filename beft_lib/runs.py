@@ -112,9 +112,14 @@ class Run:
 
 @dataclass(frozen=True)
 class Runs:
-    """The same run with several seeds, in their order. The model holds the last one."""
+    """The same run with several seeds, in their order. The model holds the last one.
+
+    Attributes:
+        stopped: "" or where it was interrupted; ``runs`` are then those that were finished before.
+    """
 
     runs: tuple[Run, ...]
+    stopped: str = ""
 
     @property
     def scores(self) -> np.ndarray:
@@ -147,8 +152,9 @@ class Runs:
         first, seconds = self.runs[0], np.mean([run.seconds for run in self.runs])
         each = ", ".join(f"{score:.3f}" for score in self.scores)
         spread = f" ± {self.interval:.3f} (95 % interval)" if len(self) > 1 else ""
+        over = f"{len(self)} seed{'s' * (len(self) > 1)}{self.stopped and ', then ' + self.stopped}"
         return (
-            f"{first.method} on {first.task}: {first.metric} {self.mean:.3f}{spread} over {len(self)} seeds ({each})\n"
+            f"{first.method} on {first.task}: {first.metric} {self.mean:.3f}{spread} over {over} ({each})\n"
             f"trained {first.counts}\n{first.steps} steps in {seconds:.1f} s a seed"
         )
 

@@ -94,6 +94,15 @@ def shipped(*names: str) -> list[dict[str, Any]]:
     return shipped_rows(*names or (FILE,))
 
 
+def fewest(rows: Iterable[Row]) -> list[Row]:
+    """Of each model, task and source the rows with the fewest training examples: ``by_size`` is about the others."""
+    every = [(tuple(row[name] for name in FIELD[:-1]), row) for row in scored(rows)]
+    least: dict[tuple[Any, ...], int] = {}
+    for kind, row in every:
+        least[kind] = min(row["n_train"], least.get(kind, row["n_train"]))
+    return [row for kind, row in every if row["n_train"] == least[kind]]
+
+
 def fields(rows: Iterable[Row]) -> dict[tuple[Any, ...], dict[str, dict[int, Row]]]:
     """``{field: {method: {seed: row}}}`` of the runs that were scored on validation."""
     found: dict[tuple[Any, ...], dict[str, dict[int, Row]]] = {}

@@ -24,14 +24,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification
 
-from beft_lib import adapter_folder, load_model, load_task, methods, verify
+from beft_lib import adapter_folder, load_model, load_task, tuning, verify
 from beft_lib.adapter_folder import CARD, CONFIG, OWN, PICKLE, WEIGHTS, digest, read_folder, write_folder
 from beft_lib.adapters import describe_adapter, load_adapter, merge_adapter, save_adapter, use_adapter
 from beft_lib.architectures import FAMILIES, Separate, head_parameters, parts_of
 from beft_lib.biases import all_deltas
 from beft_lib.errors import AdapterError, BeftError, ModelError, UnknownName
-from beft_lib.methods import METHODS, Run, fine_tune, method_row
+from beft_lib.methods import METHODS, method_row
+from beft_lib.runs import Run
 from beft_lib.training import Training
+from beft_lib.tuning import fine_tune
 
 NO_ADAPTER = ("full", "lora", "prefix", "random_uniform")
 ADAPTABLE = [*(name for name in METHODS if name not in NO_ADAPTER), "query+value", "value@top-half"]
@@ -56,9 +58,9 @@ def tune(task, monkeypatch) -> Callable[..., Run]:
                 parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.3)
         return Training(7, 1.5, 10**6, np.zeros(7))
 
-    monkeypatch.setattr(methods, "train", noise)
-    monkeypatch.setattr(methods, "evaluate_model", lambda *_, **__: {"accuracy": 0.75, "matthews": math.nan})
-    monkeypatch.setattr(methods, "load_tokenizer", lambda *_, **__: None)
+    monkeypatch.setattr(tuning, "train", noise)
+    monkeypatch.setattr(tuning, "evaluate_model", lambda *_, **__: {"accuracy": 0.75, "matthews": math.nan})
+    monkeypatch.setattr(tuning, "load_tokenizer", lambda *_, **__: None)
     return lambda model, method="value", seed=0: fine_tune(model, task, method, seed=seed)
 
 

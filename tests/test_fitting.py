@@ -15,7 +15,7 @@ import torch
 import beft_lib
 from beft_lib import load_model, load_task, training
 from beft_lib.errors import TrainingError
-from beft_lib.methods import fine_tune
+from beft_lib.tuning import fine_tune
 
 NO_DROPOUT = dict(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
 

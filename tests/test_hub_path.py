@@ -10,7 +10,7 @@ from stand_ins import fill, fill_prompted
 
 from beft_lib import authoring, lesson, load_adapter, load_model, load_task, save_adapter
 from beft_lib.errors import DataError
-from beft_lib.methods import fine_tune
+from beft_lib.tuning import fine_tune
 
 
 @pytest.fixture

@@ -10,12 +10,13 @@ import torch
 from safetensors.torch import save
 from scipy import stats
 
-from beft_lib import TERMS, load_model, load_task, sparse, wrapping
+from beft_lib import TERMS, load_model, load_task, sparse, tuning, wrapping
 from beft_lib.architectures import head_parameters, layers_of
 from beft_lib.biases import all_deltas, find_biases
 from beft_lib.errors import TrainingError, UnknownName
-from beft_lib.methods import METHODS, Method, fine_tune, method_row, prepare, restore
+from beft_lib.methods import METHODS, Method, method_row, prepare, restore
 from beft_lib.runs import Runs, stored_bytes
+from beft_lib.tuning import fine_tune
 from beft_lib.wrapping import acting
 
 PAPERS = ["bert", "roberta", "electra", "distilbert", "opt"]
@@ -198,7 +199,7 @@ def test_a_file_s_size_is_safetensors_own():
 @pytest.mark.parametrize("method", ["lora", "prefix"])
 def test_what_is_scored_is_what_was_trained(method, task, folder, monkeypatch):
     model, scored = load_model(folder, task), []
-    monkeypatch.setattr("beft_lib.methods.evaluate_model", lambda chosen, *_, **__: scored.append(chosen) or {"a": 0.0})
+    monkeypatch.setattr("beft_lib.tuning.evaluate_model", lambda chosen, *_, **__: scored.append(chosen) or {"a": 0.0})
     run = fine_tune(model, task, method, max_steps=2, learning_rate=1e-2)
     assert scored == [acting(model)] and scored[0] is not model
     head = fine_tune(model, task, "head", max_steps=2, learning_rate=1e-2)
@@ -238,6 +239,26 @@ def test_several_seeds_are_their_runs_with_mean_and_interval(task, folder, tmp_p
     for wrong in ([], [1, 1]):
         with pytest.raises(TrainingError, match="seeds is"):
             fine_tune(model, task, "value", seeds=wrong)
+
+
+def test_interrupting_several_seeds_keeps_the_finished_ones(task, folder, monkeypatch):
+    """Each seed may have taken an hour."""
+    model, train = load_model(folder, task), tuning.train
+
+    def until(last):
+        def stop(*args, seed, **options):
+            if seed == last:
+                raise KeyboardInterrupt
+            return train(*args, seed=seed, **options)
+
+        monkeypatch.setattr(tuning, "train", stop)
+        return fine_tune(model, task, "value", seeds=(5, 6, 7), max_steps=1)
+
+    kept = until(6)
+    assert [run.seed for run in kept] == [5] and "over 1 seed, then interrupted in seed 6" in str(kept)
+    assert fine_tune(model, task, "value", seeds=(7,), max_steps=1).stopped == ""
+    with pytest.raises(KeyboardInterrupt):  # nothing was finished
+        until(5)
 
 
 def test_every_subset_of_terms_has_a_method():

@@ -26,7 +26,6 @@ from beft_lib.asked import look
 from beft_lib.demonstrations import answer_ids
 from beft_lib.errors import AdapterError, DataError, DataWarning, ModelError, TrainingError, UnknownName
 from beft_lib.experiments import Grid, run_grid
-from beft_lib.methods import fine_tune
 from beft_lib.models import load_tokenizer
 from beft_lib.own_columns import KINDS
 from beft_lib.own_data import FEW, HELD, TRAIN, UNEVEN
@@ -35,6 +34,7 @@ from beft_lib.pocket.tokenizer import make_tokenizer
 from beft_lib.pocket.untrained import make_model
 from beft_lib.probing import probe
 from beft_lib.reading import SUFFIXES
+from beft_lib.tuning import fine_tune
 
 pytestmark = pytest.mark.filterwarnings("ignore::beft_lib.errors.DataWarning")
 SIZE = 40

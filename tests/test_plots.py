@@ -17,9 +17,10 @@ from beft_lib import display, plots
 from beft_lib.architectures import TERMS
 from beft_lib.display import describe, descriptions, show, table_html, table_text
 from beft_lib.errors import TrainingError
-from beft_lib.methods import METHODS, Counts
+from beft_lib.methods import METHODS
 from beft_lib.plots import LOOKS
 from beft_lib.probing import ProbeResult
+from beft_lib.runs import Counts
 from beft_lib.scores import importance_per_layer, magnitude_per_layer
 from beft_lib.training import Recipe
 

@@ -9,9 +9,9 @@ import torch
 
 from beft_lib import find_biases, load_model, load_task, probe
 from beft_lib.errors import DataError, ModelError, ScoreError, TrainingError, UnknownName
-from beft_lib.methods import fine_tune
 from beft_lib.scores import importance, magnitude_per_layer
 from beft_lib.settling import is_settled, patience_for, record_every, warm_up
+from beft_lib.tuning import fine_tune
 
 
 @pytest.fixture(scope="module")

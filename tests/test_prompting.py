@@ -19,7 +19,6 @@ from beft_lib.biases import find_biases
 from beft_lib.demonstrations import answer_ids, candidate_ids, encode_prompts, padding_id
 from beft_lib.errors import DataError, ModelError, TrainingError
 from beft_lib.experiments import Grid, run_grid
-from beft_lib.methods import fine_tune
 from beft_lib.models import load_tokenizer
 from beft_lib.pocket import tasks as world
 from beft_lib.pocket.chooser import Chooser
@@ -31,6 +30,7 @@ from beft_lib.pocket.untrained import make_model
 from beft_lib.probing import probe
 from beft_lib.prompts import PROMPTS
 from beft_lib.results import summary
+from beft_lib.tuning import fine_tune
 
 CHOICE = [name for name, prompt in PROMPTS.items() if prompt.answers]
 FREE = [name for name, prompt in PROMPTS.items() if not prompt.answers]

@@ -18,7 +18,7 @@ from beft_lib.display import descriptions
 from beft_lib.errors import DataError, UnknownName
 from beft_lib.methods import method_row
 from beft_lib.runtime import MODELS
-from beft_lib.tables import METHODS, PARTS, Part, beside_paper, by_size, compare, overtaking, shipped, wide
+from beft_lib.tables import METHODS, PARTS, Part, beside_paper, by_size, compare, fewest, overtaking, shipped, wide
 from beft_lib.tasks import TASKS
 
 SECONDS = {"head": 10.0, "value": 60.0, "full": 100.0}
@@ -78,6 +78,8 @@ def test_another_recipe_is_another_field_but_each_method_may_have_its_own_rate()
     own = table[table["recipe"] == "own rates"].set_index("method")
     assert own.loc["value", "- head"] == pytest.approx(0) and own.loc["value", "score"] == pytest.approx(0.8)
     assert "rte: minilm, 300 examples, own rates" in wide(table)
+    axes = plots_table.by_field(table[table["n_train"] == 300]).get_figure().axes
+    assert [ax.get_title(loc="left").split("\n")[1] for ax in axes] == ["minilm", "epochs 60", "own rates"]
     assert beside_paper([*some_rows(), *chosen]).loc["value", "ours"] == pytest.approx(62.65)
 
 
@@ -101,6 +103,13 @@ def test_one_task_from_two_sources_is_two_tasks() -> None:
     assert overtaking(by_size([*rows, *more, *full]))[0].startswith("minilm on rte (mini): full is ahead")
     other = [row("value", 0, 0.7, source="pocket (shipped)", model="pocket-bert")]  # another model's: no mistaking
     assert list(compare([*rows[:3], *other])["task"]) == ["rte", "rte"]
+
+
+def test_the_fewest_examples_are_those_of_each_task() -> None:
+    """Tasks differ in size: 400 examples are many for one and few for another."""
+    other = [row("head", 0, 0.5, n=400, task="cola"), row("head", 0, 0.5, n=200, scored_on="held-out part of train")]
+    kept = fewest([*some_rows(), *other])
+    assert {(r["task"], r["n_train"]) for r in kept} == {("rte", 300), ("cola", 400)} and len(kept) == 13
 
 
 def test_where_full_overtakes() -> None:

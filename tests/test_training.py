@@ -18,9 +18,10 @@ from safetensors.torch import load_file
 from beft_lib import load_model, load_task, training
 from beft_lib.classifying import encode
 from beft_lib.errors import TrainingError, UnknownName
-from beft_lib.methods import METHODS, fine_tune, prepare, recipe_for
+from beft_lib.methods import METHODS, prepare, recipe_for
 from beft_lib.models import load_tokenizer
 from beft_lib.training import Recipe, train
+from beft_lib.tuning import fine_tune
 from beft_lib.wrapping import acting
 
 
