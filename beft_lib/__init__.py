@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .adapters import describe_adapter, load_adapter, merge_adapter, save_adapter, use_adapter
+    from .adapters import describe_adapter, load_adapter, merge_adapter, save_adapter, save_peft, use_adapter
     from .architectures import FAMILIES, TERMS, live_key, register_family
     from .biases import add_biases, find_biases, install, remove, reset, shifted, snapshot
     from .board import pin
@@ -49,6 +49,7 @@ _MODULE_OF = {
     "load_adapter": "adapters",
     "merge_adapter": "adapters",
     "save_adapter": "adapters",
+    "save_peft": "adapters",
     "use_adapter": "adapters",
     "FAMILIES": "architectures",
     "TERMS": "architectures",
@@ -161,6 +162,7 @@ __all__ = [
     "reset",
     "restore",
     "save_adapter",
+    "save_peft",
     "score_answers",
     "shifted",
     "snapshot",

@@ -57,22 +57,44 @@ def _still(own: Mapping[str, Any]) -> str:
 
 
 def _loading(own: Mapping[str, Any]) -> str:
-    name, labels = json.dumps(own["base"]["hub"] or own["base"]["name"]), len(own["labels"])
+    base, labels = own["base"], len(own["labels"])
     kind, options = ("SequenceClassification", f", num_labels={labels}") if labels else ("CausalLM", "")
+    if base["hub"] and base["revision"]:
+        options += f", revision={json.dumps(base['revision'])}"
+    address = _quoted(base["hub"] or f"FOLDER OF {base['name']}")
     if own["peft"]:
         return f"""With this course's library, or with PEFT alone (0.20 or later):
 
 ```python
 load_adapter(model, "FOLDER")  # beft_lib
 
-model = AutoModelFor{kind}.from_pretrained({name}{options})
+model = AutoModelFor{kind}.from_pretrained({address}{options})
 model = PeftModel.from_pretrained(model, "FOLDER")
 ```
-"""
-    return """With this course's library: `load_adapter(model, "FOLDER")`.
-
+{_where(base)}"""
+    return f"""With this course's library: `load_adapter(model, "FOLDER")`.
+{_where(base)}
 Stock PEFT cannot load this adapter: its BEFT layer holds the biases of separate linear projections only, and this one
 also holds other biases (LayerNorm's, say), or single parts of a fused projection.
+"""
+
+
+def _where(base: Mapping[str, Any]) -> str:
+    """Where a base is to be had that no hub has."""
+    if base["hub"]:
+        return ""
+    if base.get("merged"):
+        return """
+The base model had an adapter merged in and is in no file yet: save the merged model first (save_pretrained), before it
+is tuned again, and name its folder.
+"""
+    if base["name"].startswith("pocket-"):
+        return f"""
+The base model ships with the course: its folder is `data/models/{base["name"]}` in the course's folder, and
+`beft_lib.runtime.find_model("{base["name"]}").path` tells where that is.
+"""
+    return """
+The base model is on no hub: it came from a folder. Who publishes this adapter should say where to get it.
 """
 
 

@@ -10,7 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from .adapter_folder import Contents
-from .adapter_tensors import DELTA, PREFIX, Adapter, base_of, parameter_of, paths_of, pretrained_of
+from .adapter_tensors import (
+    DELTA,
+    PREFIX,
+    Adapter,
+    base_of,
+    head_sample,
+    is_merged,
+    parameter_of,
+    paths_of,
+    pretrained_of,
+)
 from .architectures import TERMS, Part, head_parameters, layers_of, parts_of
 from .errors import AdapterError
 
@@ -32,11 +42,14 @@ def check_base(model: nn.Module, contents: Contents) -> None:
     labels, expected = cast(Any, model.config).num_labels, len(contents.own["labels"])
     if expected and labels != expected:  # a language model has none
         raise _labels_differ(contents, expected, labels)
-    if not _same(here["sample"], there["sample"]):
+    if not _same(here["sample"], there["sample"]) or not _same_head(model, there.get("head", {})):
+        fix = f"Load it on {told}, revision {there.get('revision') or 'not recorded'}"
+        if there.get("merged"):
+            fix = "That base is in no file yet: save the merged model first (save_pretrained) and name its folder"
         raise _refusal(
             contents,
             f"trained on {told}; this model ({this}) has its shape but other weights: another model or revision, or "
-            f"one with an adapter merged in. Load it on {told}, revision {there.get('revision') or 'not recorded'}.",
+            f"one with an adapter merged in. {fix}.",
         )
 
 
@@ -73,6 +86,8 @@ def _check_peft_base(model: nn.Module, contents: Contents) -> None:
     here, source = base_of(model), cast(Any, getattr(model, "beft_source", None))
     loaded_from = str(getattr(model.config, "name_or_path", "") or "")
     names = [name for name in (loaded_from, here["name"], here["hub"], getattr(source, "path", "")) if name]
+    if is_merged(model):  # where it was loaded from are other weights
+        names = [here["name"]]
     if not isinstance(stated, str) or (names and not stated):
         raise _refusal(
             contents,
@@ -207,6 +222,18 @@ def _same(here: list[float], there: list[Any]) -> bool:
     return all(abs(a - b) <= 0.01 * abs(b) + 1e-6 for a, b in zip(here, there, strict=True))
 
 
+def _same_head(model: nn.Module, there: dict[str, Any]) -> bool:
+    """Whether what an adapter's delta goes on top of in the head is the same, parameter by parameter.
+
+    By the adapter's list: what it brings itself (a pooler drawn from a seed) may be anything here.
+    """
+    held = {name for name, _ in model.named_parameters()}
+    return all(
+        name in held and isinstance(values, list) and _same(head_sample(model, name), values)
+        for name, values in there.items()
+    )
+
+
 def _last(name: str) -> str:
     return re.split(r"[/\\]", name.rstrip("/\\"))[-1].lower()
 
@@ -220,8 +247,9 @@ def _labels_differ(contents: Contents, expected: int, found: int) -> AdapterErro
     load = f"load_model(name, load_task({task!r})), or " if task else ""
     return _refusal(
         contents,
-        f"the adapter's head answers with {expected} labels, this model's with {found}. Load the model for the "
-        f"adapter's task: {load}from_pretrained(name, num_labels={expected}).",
+        f"the adapter's head answers with {expected} labels, this model's with {found}. One base in memory takes "
+        "adapters for equally many labels: load the base once for each number of labels; here, for the adapter's "
+        f"task: {load}from_pretrained(name, num_labels={expected}).",
     )
 
 

@@ -30,7 +30,8 @@ from torch import Tensor
 from .errors import AdapterError
 from .files import write_bytes_whole
 
-FORMAT = 2  # 1 knew a base by fewer of its weights, and had no digest
+FORMAT = 3  # 2 knew a base without its head's own weights; 1 by fewer weights still, and had no digest
+READ = (2, 3)
 WEIGHTS, CONFIG, OWN, CARD = "adapter_model.safetensors", "adapter_config.json", "beft.json", "README.md"
 PICKLE = "adapter_model.bin"
 JSON_LIMIT = 4 << 20  # bytes; ours are a few kB
@@ -65,15 +66,15 @@ def read_folder(folder: str | Path) -> Contents:
         )
     if config:
         _check_names(config, folder / CONFIG)
-    if config and not own and config.get("target_modules") is None:
-        raise AdapterError(
-            f"{folder / CONFIG}: target_modules is null; expected a list of modules' names, or a pattern, as PEFT's "
-            "save_pretrained writes it."
-        )
     if config and config.get("peft_type") != "BEFT":
         raise AdapterError(
             f"{folder / CONFIG}: peft_type is {config.get('peft_type')!r}; expected 'BEFT'. "
             "Load adapters of other kinds with peft.PeftModel.from_pretrained."
+        )
+    if config and not own and config.get("target_modules") is None:
+        raise AdapterError(
+            f"{folder / CONFIG}: target_modules is null; expected a list of modules' names, or a pattern, as PEFT's "
+            "save_pretrained writes it."
         )
     if own:
         _check_own(own, folder / OWN)
@@ -207,13 +208,14 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _check_own(own: Mapping[str, Any], path: Path) -> None:
     """beft.json has a format we know, its fields, and no path where a name should be."""
-    if own.get("format") != FORMAT:
+    if own.get("format") not in READ:
         raise AdapterError(
-            f"{path}: format {own.get('format')!r}; this beft_lib reads {FORMAT}. Update it (pip install -U "
-            "beft-lib); an older adapter has to be saved anew."
+            f"{path}: format {own.get('format')!r}; this beft_lib reads {READ[0]} to {READ[-1]}. Update it (pip "
+            "install -U beft-lib); an older adapter has to be saved anew."
         )
     base = own["base"] if isinstance(own.get("base"), dict) else {}
-    for place, fields in ((own, _FIELDS), (base, _BASE_FIELDS)):
+    of_base = _BASE_FIELDS if own["format"] < 3 else {**_BASE_FIELDS, "head": dict}
+    for place, fields in ((own, _FIELDS), (base, of_base)):
         for name, kind in fields.items():
             if not isinstance(place.get(name), kind) or isinstance(place.get(name), bool):
                 raise AdapterError(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -22,13 +22,16 @@ from .adapter_folder import is_path
 from .architectures import TERMS, Part, family_of, head_parameters, layers_of, parts_of, width_of
 from .biases import BiasDelta
 from .errors import AdapterError
-from .wrapping import acting
+from .wrapping import acting, has_prefix
 
 if TYPE_CHECKING:
     from .runs import Run
 
 PREFIX = "base_model.model."
 DELTA = re.compile(rf"{re.escape(PREFIX)}(?P<module>.+)\.beft_bias(?:\.(?P<term>{'|'.join(TERMS)}))?")
+
+
+MERGED = ", merged"  # behind the name of a base
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ def trained_of(run: Run) -> Trained:
     installed = deltas_of(model)
     deltas = {_delta_key(path, delta): delta.delta.detach() for (path, _), delta in installed.items()}
     portable = not own and all(delta.index is None for delta in installed.values())
-    modules = _whole_modules(model, head)
+    modules = whole_modules(model, head)
     whole = {name: p for name, p in model.named_parameters() if any(name.startswith(path + ".") for path in modules)}
     for name, parameter in ((name, p) for name, p in head.items() if name not in whole):
         path, _, leaf = name.rpartition(".")
@@ -102,26 +105,43 @@ def trained_of(run: Run) -> Trained:
 
 def base_of(model: nn.Module) -> dict[str, Any]:
     """The base model: names that can travel (no folder of this machine), its shape, and a sample of its weights."""
-    source: Any = getattr(model, "beft_source", None)
+    source, merged = cast(Any, getattr(model, "beft_source", None)), is_merged(model)
     name = source.name if source else str(getattr(model.config, "name_or_path", "") or "")
     on_hub = name if source and source.channel in ("hub", "cache") and "/" in name else ""
+    told = Path(name).name if is_path(name) or (source and source.channel == "folder") else name
+    if merged and not told.endswith(MERGED):  # a model that no load_model has named
+        told = (told or type(model).__name__) + MERGED
     return {
-        "name": Path(name).name if is_path(name) or (source and source.channel == "folder") else name,
-        "hub": runtime.MODELS[name].hub if name in runtime.MODELS else on_hub,
-        "revision": source.revision if source else None,
+        "name": told,
+        "hub": "" if merged else runtime.MODELS[name].hub if name in runtime.MODELS else on_hub,
+        "revision": source.revision if source and not merged else None,
+        "merged": merged,
         "family": family_of(model).model_type,
         "layers": len(layers_of(model)),
         "width": int(cast(Any, model.config).hidden_size),
         "sample": _sample(model),
+        "head": {name: head_sample(model, name) for name in _lone_in_head(model)},
     }
+
+
+def is_merged(model: nn.Module) -> bool:
+    """Whether an adapter was merged into the model in memory: its weights are then no longer those of its source."""
+    return bool(getattr(model, "beft_merged", False))
+
+
+def mark_merged(model: nn.Module) -> None:
+    """Call the model "NAME, merged" from now on. Its source still says where the tokenizer is."""
+    source: Any = getattr(model, "beft_source", None)
+    if source is not None and not is_merged(model):
+        model.__dict__["beft_source"] = replace(source, name=source.name + MERGED)
+    model.__dict__["beft_merged"] = True
 
 
 def _check_trained(run: Run, trained: Mapping[str, Tensor], weights: list[str]) -> None:
     if run.current and (acting(run.model) is not run.model or sparse.installed(run.model)):
         raise AdapterError(
-            f"Method {run.method!r} moves more than biases and the head, which is all that a BEFT adapter holds. Keep "
-            "the whole model instead, merge_adapter(run.model).save_pretrained(folder); a prefix as PEFT does, "
-            "beft_lib.wrapping.acting(run.model).save_pretrained(folder)."
+            f"Method {run.method!r} moves more than biases and the head, which is all that a BEFT adapter holds. "
+            f"Instead, {_way_out(run.model)}."
         )
     if weights:
         raise AdapterError(
@@ -140,7 +160,16 @@ def _check_trained(run: Run, trained: Mapping[str, Tensor], weights: list[str]) 
             )
 
 
-def _whole_modules(model: nn.Module, head: Mapping[str, nn.Parameter]) -> list[str]:
+def _way_out(model: nn.Module) -> str:
+    """How to keep a run that is no BEFT adapter."""
+    whole = "keep the whole model: merge_adapter(run.model).save_pretrained(folder)"
+    if acting(model) is model:
+        return whole
+    stock = "beft_lib.adapters.save_peft(run.model, folder), which stock PEFT opens"
+    return f"keep the prefix and the head: {stock}" if has_prefix(model) else f"{whole}; or the small part: {stock}"
+
+
+def whole_modules(model: nn.Module, head: Mapping[str, nn.Parameter]) -> list[str]:
     """Modules stored whole: those of the head, and any that no checkpoint held (a pooler drawn from the seed)."""
     entries = [entry for entry in family_of(model).head if any(name.startswith(entry + ".") for name in head)]
     drawn = [name.rpartition(".")[0] for name in getattr(model, "beft_fresh", ()) if name not in head]
@@ -174,6 +203,26 @@ def _sample(model: nn.Module) -> list[float]:
             values = pretrained_of(model, f"{paths[part.module]}.{leaf}").reshape(-1)
             picked += values[:: max(1, values.numel() // 4)][:4].float().tolist()
     picked += [_middle(pretrained_of(model, name)) for name in _others(model, paths)]
+    return [float(f"{value:.6g}") for value in picked]
+
+
+def lone_modules(model: nn.Module) -> list[str]:
+    """Modules of which the head has a part only: BERT's pooler, whose bias is the head's and whose weight is not."""
+    head = head_parameters(model)
+    whole = tuple(f"{path}." for path in whole_modules(model, head))
+    return list(dict.fromkeys(name.rpartition(".")[0] for name in head if not name.startswith(whole)))
+
+
+def _lone_in_head(model: nn.Module) -> list[str]:
+    """Parameters by which a base is known in its head: an adapter's delta goes on top of them, and they stay."""
+    modules = ((path, model.get_submodule(path)) for path in lone_modules(model))
+    return sorted(f"{path}.{leaf}" for path, module in modules for leaf, _ in module.named_parameters())
+
+
+def head_sample(model: nn.Module, name: str) -> list[float]:
+    """Sixteen numbers of one pretrained parameter: more than of others, for a head tuned briefly has moved little."""
+    values = pretrained_of(model, name).reshape(-1)
+    picked = values[:: max(1, values.numel() // 16)][:16].float().tolist()
     return [float(f"{value:.6g}") for value in picked]
 
 

@@ -9,6 +9,7 @@ import hashlib
 import importlib.metadata
 import json
 import math
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -28,12 +29,15 @@ from .adapter_tensors import (
     Trained,
     base_of,
     deltas_of,
+    lone_modules,
+    mark_merged,
     parameter_of,
     paths_of,
     pretrained_of,
     trained_of,
+    whole_modules,
 )
-from .architectures import TERMS, parts_of
+from .architectures import TERMS, head_parameters, parts_of
 from .errors import AdapterError, UnknownName
 
 if TYPE_CHECKING:
@@ -47,7 +51,8 @@ def save_adapter(run: Run, folder: str | Path) -> Path:
     """Write what ``run`` trained, its numbers and a model card. Call it before the model is tuned again.
 
     A kill in the middle leaves what was there before, whole. Raises AdapterError where an adapter is the wrong thing to
-    save (``full``: use ``run.model.save_pretrained``), or where ``folder`` holds anything but an adapter.
+    save (``full``: use ``run.model.save_pretrained``; ``lora``, ``prefix``: ``save_peft``), or where ``folder`` holds
+    anything but an adapter.
     """
     trained = trained_of(run)
     data = save(dict(trained.tensors), metadata={"format": "pt"})
@@ -59,11 +64,47 @@ def save_adapter(run: Run, folder: str | Path) -> Path:
     return write_folder(folder, files)
 
 
+def save_peft(model: nn.Module, folder: str | Path) -> Path:
+    """Write what a run with LoRA or a prefix trained, the head with it, as PEFT does.
+
+    ``PeftModel.from_pretrained(stock, folder)`` opens it and gives the same logits. Raises AdapterError where the model
+    holds no such run, where it diverged, or where ``folder`` holds anything but an adapter.
+    """
+    if wrapping.acting(model) is model:
+        raise AdapterError(
+            f"{type(model).__name__} holds no run with LoRA or a prefix. Call save_peft right after fine_tune(model, "
+            "task, 'lora'), before the model is tuned again; other runs go to save_adapter(run, folder)."
+        )
+    modules = [*whole_modules(model, head_parameters(model)), *lone_modules(model)]
+    tensors, config = wrapping.trained_by_peft(model, modules)
+    data = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
+    for key, tensor in data.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise AdapterError(
+                f"{key} holds NaN or infinity: the run diverged. Tune again with a smaller learning rate."
+            )
+    base = base_of(model)  # a name that can travel, where PEFT would write a folder of this machine
+    config.base_model_name_or_path, config.revision = base["hub"] or base["name"], base["revision"]
+    config.inference_mode, config.task_type = True, config.task_type or _peft_kind(model)
+    with tempfile.TemporaryDirectory() as place:
+        config.save_pretrained(place)
+        files = {CONFIG: (Path(place) / CONFIG).read_bytes(), WEIGHTS: save(data, metadata={"format": "pt"})}
+    return write_folder(folder, files)
+
+
 def load_adapter(model: nn.Module, folder: str | Path, name: str = "default") -> dict[str, Any]:
     """Check an adapter (ours, or PEFT's BEFT) against ``model``, keep it under ``name``, use it. Returns what it says.
 
+    Many on one base, for tasks with equally many labels: the head is the base's, and an adapter for another number of
+    labels is refused. Load the base once for each number of labels.
+
     Raises AdapterError, the model exactly as it was, when the folder is not whole or does not belong to this model.
     """
+    if not isinstance(name, str) or not name:
+        raise AdapterError(
+            f"name is {name!r}; expected a word to call the adapter by, such as its task's: load_adapter(model, "
+            "folder, 'rte'). Without one it is 'default'; back to the pretrained model goes use_adapter(model, None)."
+        )
     contents = read_folder(folder)
     check_base(model, contents)
     adapter, told = fit(model, contents), _description(contents)
@@ -112,7 +153,8 @@ def merge_adapter(model: nn.Module, fold: bool = False) -> nn.Module:
 
     ``fold=True`` moves b_v on into the output projection's bias (see ``folding.fold``). Biases that ``add_biases``
     added are switched on in the configuration where stock code has a place for them, or go where they are zero.
-    The merged model counts as a new pretrained model: adapters loaded before, and the way back, are gone.
+    The merged model counts as a new pretrained model, called "NAME, merged": adapters loaded before, and the way back,
+    are gone. Before tuning it further, save it (save_pretrained) and load that folder: an adapter needs a base to name.
     A run with LoRA or random_uniform goes into the weights. Raises ModelError, with nothing changed, where no stock
     model can hold the result, and AdapterError where there is nothing to merge, or a prefix, which no weight can hold.
     """
@@ -122,8 +164,8 @@ def merge_adapter(model: nn.Module, fold: bool = False) -> nn.Module:
         )
     if wrapping.has_prefix(model):
         raise AdapterError(
-            f"{type(model).__name__} was tuned with a prefix, which no weight can hold: keep it as PEFT does, "
-            "beft_lib.wrapping.acting(model).save_pretrained(folder)."
+            f"{type(model).__name__} was tuned with a prefix, which no weight can hold: keep it and the head with "
+            "beft_lib.adapters.save_peft(model, folder), which stock PEFT opens."
         )
     folding.check(model, fold)  # before a LoRA run goes into the weights
     wrapping.unwrap(model, merge=True)
@@ -131,6 +173,7 @@ def merge_adapter(model: nn.Module, fold: bool = False) -> nn.Module:
     folding.fold(model) if fold else folding.settle(model)
     for name in ("beft_pristine", "beft_adapters", "beft_labels", "beft_fresh"):
         model.__dict__.pop(name, None)
+    mark_merged(model)
     return model
 
 
@@ -206,8 +249,13 @@ def _peft_config(model: nn.Module, own: Mapping[str, Any]) -> dict[str, Any]:
         "peft_version": "0.21.0",
         "revision": own["base"]["revision"],
         "target_modules": sorted(match["module"] for match in matches if match),
-        "task_type": next((kind for end, kind in _PEFT_KINDS if type(model).__name__.endswith(end)), None),
+        "task_type": _peft_kind(model),
     }
+
+
+def _peft_kind(model: nn.Module) -> str | None:
+    """PEFT's word for what the model is for."""
+    return next((kind for end, kind in _PEFT_KINDS if type(model).__name__.endswith(end)), None)
 
 
 def _json(value: Mapping[str, Any]) -> bytes:

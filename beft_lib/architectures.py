@@ -6,8 +6,9 @@ A model without a row is looked at (``discovery``), and used where its structure
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -125,6 +126,7 @@ def family_of(model: nn.Module) -> Family:
     found = discover(model, model_type or type(model).__name__)
     if isinstance(found, Family):
         return found
+    _refuse_wrapper(model)
     raise ModelError(
         f"No row for model_type {model_type!r} ({type(model).__name__}), and its structure is not certain: {found}. "
         f"Known families: {', '.join(FAMILIES)}. Add a row by hand before anything else: register_family(Family("
@@ -135,7 +137,12 @@ def family_of(model: nn.Module) -> Family:
 
 def layers_of(model: nn.Module) -> list[nn.Module]:
     """The model's Transformer layers, first to last."""
-    return list(_resolve(_base(model), family_of(model).layers))  # type: ignore[arg-type]
+    path = family_of(model).layers
+    try:
+        return list(_resolve(_base(model), path))  # type: ignore[arg-type]
+    except ModelError:
+        _refuse_wrapper(model)
+        raise
 
 
 def parts_of(model: nn.Module, term: str) -> list[Part]:
@@ -193,6 +200,20 @@ def weight_of(module: nn.Module) -> Tensor:
 def _base(model: nn.Module) -> nn.Module:
     """The model without its head; the model itself when it has none."""
     return getattr(model, "base_model", model)
+
+
+def _refuse_wrapper(model: nn.Module) -> None:
+    """Say so where what was not found is hidden behind PEFT: the wrapper has its model's configuration, not its paths.
+
+    Raises ModelError. Where PEFT was not imported, nothing can be wrapped by it.
+    """
+    peft = sys.modules.get("peft")
+    if peft is None or not isinstance(model, peft.PeftModel):
+        return
+    way = "Give the model inside: wrapped.unload(), or merge_and_unload() where what PEFT trained is to stay in it."
+    if cast(Any, model).active_peft_config.is_prompt_learning:  # nothing unloads PEFT's copy of the head
+        way = "The head inside is PEFT's copy: load the model anew, and give it without the wrapper."
+    raise ModelError(f"{type(model).__name__} is PEFT's wrapper around a model. {way}")
 
 
 def _resolve(module: nn.Module, path: str) -> nn.Module:

@@ -6,6 +6,7 @@ run from the second epoch on, when the layers below have been computed (``halfwa
 
 from __future__ import annotations
 
+import json
 import statistics
 import tempfile
 from collections.abc import Callable, Sequence
@@ -29,6 +30,11 @@ from .wrapping import acting
 PEFT_BEFT = Method("peft_beft", "PEFT's BeftConfig on value", ("value",), peft=wrapping.beft)
 EVERY = (*METHODS, "value@top-half")
 LATER = ", later epochs"
+
+
+def shipped() -> dict[str, Any]:
+    """What ``bench_methods`` gave where the course measured it (``data/results/bench_methods.json``, a CPU)."""
+    return json.loads((runtime.data_folder() / "results" / "bench_methods.json").read_text(encoding="utf-8"))
 
 
 def bench_methods(

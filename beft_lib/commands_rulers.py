@@ -72,9 +72,9 @@ def run_agreement(args: argparse.Namespace) -> int:
 
 
 def _report(rows: list[dict[str, Any]]) -> None:
-    from .comparing import agreement, cells, notes, performance, split
-    from .relating import relation, told
-    from .verdicts import early_stop
+    from .comparing import agreement, cells, performance, split
+    from .relating import leads, relation, told
+    from .verdicts import early_stop, notes
 
     found = cells(rows)
     tasks = list(dict.fromkeys(cell.task for cell in found))
@@ -82,13 +82,20 @@ def _report(rows: list[dict[str, Any]]) -> None:
     print(f"\n{len(found)} cells: {', '.join(map(str, models))}; {', '.join(tasks)}\n")
     print("performance (mean over seeds, ± half the 95 % interval), each method at its own rate:")
     print(_text(performance(rows)))
-    print("\nrulers (lost: in units of the metric; cost: seconds relative to one full fine-tuning):")
-    for kind, of_kind in zip(("", "models that were given biases of zero:"), split(rows), strict=True):
+    kinds = ("", "models that were given biases of zero:"), split(rows), ("importance", "magnitude")
+    for kind, of_kind, ruler in zip(*kinds, strict=True):
         if of_kind:
-            print("\n".join(filter(None, (kind, _text(agreement(of_kind))))))
-    print("\nKendall's tau between score and performance, 95 % intervals over tasks:")
-    print(_text(relation(rows)))
-    print("\n" + "\n".join([*told(rows), *early_stop(found), *notes(rows)]))
+            related = relation(of_kind)
+            parts = [
+                *filter(None, [kind]),
+                "rulers (lost: in the metric's unit, a mean of unlike things where tasks have several metrics; share "
+                "lost: of what head only leaves to gain; cost: seconds relative to one full fine-tuning):",
+                _text(agreement(of_kind)),
+                "Kendall's tau between score and performance, 95 % intervals over tasks:",
+                _text(related), *told(of_kind, ruler), *leads(related),
+            ]  # fmt: skip
+            print("\n" + "\n".join(parts))
+    print("\n" + "\n".join([*early_stop(found), *notes(rows)]))
 
 
 def _text(frame: Any) -> str:

@@ -79,13 +79,15 @@ def run_tune(args: argparse.Namespace) -> int:
 
     Under ``accelerate launch`` the processes share every batch; the first one prints and saves.
     """
+    import torch
+
     from .adapters import save_adapter
     from .hardware import is_main_process
     from .methods import prepare
     from .tuning import fine_tune
 
     if args.save is not None:
-        _check_saving(args.method, args.save)
+        _check_saving(args.method, args.save, args.resume)
     model, task = _load(args)
     if not args.json and is_main_process():
         print(f"{task}\n{args.method} trains {prepare(model, args.method, args.seed)}", flush=True)
@@ -93,7 +95,9 @@ def run_tune(args: argparse.Namespace) -> int:
     if not is_main_process():
         return 0
     if not args.json:  # before saving, which a full disk can end
-        print(f"{run}\npeak memory {run.peak_memory / 1e9:.2f} GB, file {run.file_bytes / 1e3:,.0f} kB", flush=True)
+        whose = "on the GPU" if torch.cuda.is_available() else "of the whole process"
+        memory = f"peak memory {run.peak_memory / 1e9:.2f} GB {whose}"
+        print(f"{run}\n{memory}, file {run.file_bytes / 1e3:,.0f} kB", flush=True)
     saved = None
     try:
         saved = None if args.save is None else save_adapter(run, args.save)
@@ -105,7 +109,7 @@ def run_tune(args: argparse.Namespace) -> int:
     return 0
 
 
-def _check_saving(method: str, folder: Path) -> None:
+def _check_saving(method: str, folder: Path, checkpoints: Path | None) -> None:
     """Whether what the method trains can be saved there, said before hours of training. Raises AdapterError."""
     from .adapter_folder import check_replaceable
     from .methods import METHODS, method_row
@@ -119,6 +123,12 @@ def _check_saving(method: str, folder: Path) -> None:
         raise AdapterError(
             f"--save keeps an adapter, which holds biases and the head; {row.name!r} ({row.title}) moves more. Leave "
             f"--save out, or choose one of {fit}. What keeps the others is told by save_adapter(run, folder) in Python."
+        )
+    one, other = folder.resolve(), folder.resolve() if checkpoints is None else checkpoints.resolve()
+    if checkpoints is not None and (one in (other, *other.parents) or other in one.parents):
+        raise AdapterError(
+            f"--save {folder} and --resume {checkpoints} are one folder, or one lies in the other: saving would delete "
+            "the checkpoints. Give the adapter a folder of its own."
         )
     check_replaceable(folder)
 

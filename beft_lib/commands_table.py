@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 
 def add_table(parser: argparse.ArgumentParser) -> None:
@@ -15,29 +14,32 @@ def add_table(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--methods", nargs="+", default=[], help="these only (none named: the part's)")
     parser.add_argument("--models", nargs="+", default=[], help="these only (none named: the part's)")
     parser.add_argument("--seeds", nargs="+", type=int, default=list(range(5)))
-    parser.add_argument("--epochs", type=float, help="None: the paper's")
-    told = "choose each method's learning rate among these on a held-out part of train (None: the paper's)"
+    parser.add_argument("--epochs", type=float, help="None: the part's, as the course measured it")
+    told = "choose each method's learning rate among these on a held-out part of train (None: the part's)"
     parser.add_argument("--rates", nargs="+", type=float, default=(), help=told)
-    parser.add_argument("--full-rates", nargs="+", type=float, default=(), help="the same for full (None: a hundredth)")
-    parser.add_argument("--n-train", type=int, help="training examples, but for the part sizes (None: the paper's)")
+    parser.add_argument("--full-rates", nargs="+", type=float, default=(), help="the same for full (None: the part's)")
+    parser.add_argument("--n-train", type=int, help="training examples, but for the part sizes (None: the part's)")
+    parser.add_argument("--paper", action="store_true",
+                        help="where nothing is given, the paper's recipe and not the part's")  # fmt: skip
     parser.add_argument("--versus", default="head", help="the method of the paired tests (default: %(default)s)")
     parser.add_argument("--shard", metavar="I/N", help="only the I-th of N parts of each grid, in a file of its own")
 
 
 def run_table(args: argparse.Namespace) -> int:
     """Measure methods × tasks × seeds into a results file, a seed after the other, then print the table."""
-    from . import tables
+    from . import table_parts, tables
     from .experiments import run_grid
+    from .methods import method_row
     from .results import read_shards
     from .runtime import data_folder
     from .shards import shard_of
 
+    method_row(args.versus)  # a mistake is told before hours of training
     path = args.out or data_folder() / "results" / tables.FILE
     shard = None if args.shard is None else shard_of(args.shard)
-    changes: dict[str, Any] = {} if args.epochs is None else {"epochs": args.epochs}
-    recipe = (args.rates, args.methods, args.full_rates, args.n_train, args.models)
-    grids = tables.grids(args.parts, args.seeds, args.data, *recipe, **changes)
-    known = tables.shipped(*tables.ELSEWHERE)
+    recipe = {name: getattr(args, name) for name in table_parts.RECIPE}
+    grids = table_parts.grids(args.parts, args.seeds, args.data, args.methods, args.models, args.paper, **recipe)
+    known = tables.shipped(*table_parts.ELSEWHERE)
     for row in (row for grid in grids for row in run_grid(grid, path, shard=shard, known=known)):
         where = f"{row['model']} on {row['task']} ({row['n_train']}), {row['method']}, seed {row['seed']}"
         print(f"{where}: {row['metric']} {row['score']:.3f} in {row['seconds']:.0f} s", flush=True)
@@ -47,5 +49,5 @@ def run_table(args: argparse.Namespace) -> int:
         return 0
     compared = tables.compare(rows, args.versus)
     print(compared.drop(columns="source").to_string(index=False, float_format=lambda v: f"{v:.3f}", na_rep="-"))
-    print("\n".join(tables.overtaking(tables.by_size(rows))))
+    print("\n".join([*tables.overtaking(tables.by_size(rows)), tables.at_the_edge(rows)]).strip())
     return 0

@@ -33,12 +33,13 @@ ALWAYS = "always "  # the ruler that does not look: "always value"
 class Cell:
     """One task and seed: ``scores`` of each method on validation, ``rulers`` as ``beft_lib/rulers.py`` writes them.
 
-    ``task`` names its data as well where the model was measured on several: "cola (real)". ``rates``: the learning rate
-    of each method (None: not told).
+    ``task`` names its data as well where the model was measured on several: "cola (real)"; ``base`` never does, and is
+    what a task is where tasks are counted. ``rates``: the learning rate of each method (None: not told).
     """
 
     model: str
     task: str
+    base: str
     seed: int
     metric: str
     scores: Mapping[str, float]
@@ -126,7 +127,8 @@ def _cell(runs: Mapping[str, Row], labels: Mapping[tuple[str, str, str, int], st
     rulers = {**runs["head"].get("rulers", {}), **row["rulers"]}
     scores = {method: run["score"] for method, run in runs.items()}
     rates = {method: run.get("learning_rate", run["changes"].get("learning_rate")) for method, run in runs.items()}
-    return Cell(row["model"], labels[_data(row)], row["seed"], row["metric"], scores, rulers, row, rates)
+    label = labels[_data(row)]
+    return Cell(row["model"], label, row["task"], row["seed"], row["metric"], scores, rulers, row, rates)
 
 
 def split(rows: Iterable[Row]) -> tuple[list[Row], list[Row]]:
@@ -144,9 +146,11 @@ def agreement(rows: Iterable[Row]) -> pd.DataFrame:
 
     Columns: ``picks`` which term how often; ``right`` share of cells where the pick performs best, with a 95 % Wilson
     interval (of cells, which share models and tasks: read it as a lower bound of the doubt); ``right on average`` where
-    it is the term that is best for the task over all seeds; ``lost`` mean performance given away, and ``lost when
-    wrong``; ``cost`` seconds relative to one full fine-tuning; ``tau`` Kendall's rank correlation between the ruler's
-    three scores and the three performances, mean over cells ± half its 95 % interval.
+    it is the term that is best for the task over all seeds; ``lost`` mean performance given away, in the metric's unit,
+    and ``lost when wrong`` (a mean of unlike things where tasks have several metrics); ``share lost`` the same as part
+    of what head only leaves to gain (``rooms``), one scale for all; ``cost`` seconds relative to one full fine-tuning;
+    ``tau`` Kendall's rank correlation between the ruler's three scores and the three performances, mean over cells ±
+    half its 95 % interval.
     """
     import pandas as pd
 
@@ -173,6 +177,7 @@ def _line(name: str, found: Sequence[Cell], picks: Sequence[str], full: Mapping[
         "right": right / len(found), "low": low, "high": high,
         "right on average": np.mean([pick in average[c.model, c.task] for c, pick in zip(found, picks, strict=True)]),
         "lost": lost.mean(), "lost when wrong": wrong.mean() if len(wrong) else 0.0,
+        "share lost": _mean_share(lost, found),
     }  # fmt: skip
     if name.startswith(ALWAYS):
         return {**line, "cost": 0.0, "tau": np.nan, "±": np.nan}
@@ -191,13 +196,34 @@ def _at_random(found: Sequence[Cell]) -> dict[str, Any]:
     """What a blind draw among the three terms is right and loses on average: computed, not drawn."""
     average = best_on_average(found)
     wrong = [cell.loss(term) for cell in found for term in TERMS if term not in cell.best]
+    lost = np.array([np.mean([cell.loss(term) for term in TERMS]) for cell in found])
     return {
         "ruler": "at random", "picks": "", "right": np.mean([len(cell.best) / len(TERMS) for cell in found]),
         "low": np.nan, "high": np.nan,
         "right on average": np.mean([len(average[c.model, c.task]) / len(TERMS) for c in found]),
-        "lost": np.mean([cell.loss(term) for cell in found for term in TERMS]),
-        "lost when wrong": np.mean(wrong) if wrong else 0.0, "cost": 0.0, "tau": np.nan, "±": np.nan,
+        "lost": lost.mean(), "lost when wrong": np.mean(wrong) if wrong else 0.0,
+        "share lost": _mean_share(lost, found), "cost": 0.0, "tau": np.nan, "±": np.nan,
     }  # fmt: skip
+
+
+def rooms(found: Iterable[Cell]) -> dict[tuple[str, str], float]:
+    """``{(model, task): 1 - mean score of head only}``: what head only leaves to gain. NaN where that is nothing.
+
+    Every metric is highest at 1 (``metrics.py``). A gain or loss in shares of this room stays the same when a metric is
+    stretched towards 1 (Matthews' is 2 · accuracy - 1 where labels and mistakes are balanced). So tasks with unlike
+    metrics can be averaged and ranked by it. Where little room is left it is rough: a share of little.
+    """
+    groups: dict[tuple[str, str], list[float]] = {}
+    for cell in found:
+        groups.setdefault((cell.model, cell.task), []).append(1 - cell.scores["head"])
+    return {key: room if (room := float(np.mean(of))) > TIED else np.nan for key, of in groups.items()}
+
+
+def _mean_share(lost: np.ndarray, found: Sequence[Cell]) -> float:
+    """Mean over cells (C,) of what is lost, in shares of the room; cells without room do not count."""
+    room = rooms(found)
+    shares = lost / np.array([room[cell.model, cell.task] for cell in found])
+    return float(np.nanmean(shares)) if not np.isnan(shares).all() else np.nan
 
 
 def _pick(cell: Cell, ruler: str) -> str:
@@ -238,17 +264,27 @@ def kendall(scores: Mapping[str, float], performance: Mapping[str, float]) -> fl
 def paired(a: Sequence[float], b: Sequence[float]) -> dict[str, float]:
     """Paired t-test over seeds: mean of a - b, half its 95 % interval, two-sided p, and how many pairs.
 
-    Where all differences are equal the test has no spread to divide by: p is then 1 for zero, 0 otherwise.
+    Where all differences are equal, zero or not, there is no spread to divide by. That is no certainty: two seeds with
+    one equal gain are two seeds. So ± and p are NaN then, as for a single pair.
     """
     difference = np.asarray(a, dtype=float) - np.asarray(b, dtype=float)
     n, mean = len(difference), float(difference.mean())
-    if n < 2:
+    if n < 2 or np.ptp(difference) < TIED:
         return {"difference": mean, "±": np.nan, "p": np.nan, "n": n}
-    if np.ptp(difference) < TIED:
-        return {"difference": mean, "±": 0.0, "p": 1.0 if abs(mean) < TIED else 0.0, "n": n}
     return {
         "difference": mean, "±": interval(difference), "p": float(stats.ttest_rel(a, b).pvalue), "n": n,
     }  # fmt: skip
+
+
+def holm(ps: Iterable[float]) -> list[float]:
+    """p of several tests, corrected for their number (Holm 1979): the smallest times n, the next times n - 1, ..., none
+    below the one before it. NaN, a test that could not be made, counts as one of them and stays NaN.
+    """
+    ps = np.asarray(list(ps), dtype=float)
+    order = np.argsort(ps)  # NaN last
+    corrected = np.empty(len(ps))
+    corrected[order] = np.minimum(np.maximum.accumulate(ps[order] * np.arange(len(ps), 0, -1)), 1.0)
+    return corrected.tolist()
 
 
 def performance(rows: Iterable[Row], versus: tuple[str, str] = ("value", "query")) -> pd.DataFrame:
@@ -264,49 +300,6 @@ def performance(rows: Iterable[Row], versus: tuple[str, str] = ("value", "query"
         test = paired(*([cell.scores[method] for cell in every] for method in versus))
         lines.append({**line, f"{versus[0]} - {versus[1]}": test["difference"], "p": test["p"]})
     return pd.DataFrame(lines)
-
-
-def notes(rows: Iterable[Row]) -> list[str]:
-    """What has to be said beside the tables, in sentences."""
-    found = cells(rows)
-    told = []
-    for model in dict.fromkeys(cell.model for cell in found):
-        told += [_key_note(model, [cell for cell in found if cell.model == model])]
-    for (model, task), every in _by_task(found):
-        best = max(TERMS, key=lambda term: np.mean([cell.scores[term] for cell in every]))
-        test = paired([cell.scores[best] for cell in every], [cell.scores["head"] for cell in every])
-        if not (test["p"] < 0.05 and test["difference"] > 0):
-            told.append(
-                f"{model} on {task}: the best term ({best}) beats head only by {test['difference']:+.3f} "
-                f"(p {test['p']:.2f}, {test['n']:.0f} seeds): no term is shown to help, so no ruler can."
-            )
-    return told
-
-
-def _key_note(model: str, every: Sequence[Cell]) -> str:
-    facts = every[0].facts
-    kind = f"{facts.get('family', 'this family')}, {facts.get('positions', 'unknown')} positions"
-    same = [cell for cell in every if cell.rates.get("key") == cell.rates.get("head")]
-    apart = max((abs(cell.scores["key"] - cell.scores["head"]) for cell in same), default=0.0)
-    seen = _beside(apart, len(same), len(every))
-    if facts.get("key_is_dead"):
-        told = "softmax cancels the key bias, so tuning it is tuning the head alone"
-        why = " The gap is rounding in long runs (lesson 02)." if apart >= 0.0005 else ""
-        return f"{model} ({kind}): {told}; measured, {seen}{why}"
-    return f"{model} ({kind}): the key bias is alive here; as to key and head only, {seen}"
-
-
-def _beside(apart: float, same: int, of: int) -> str:
-    """How far key and head only are apart where both had one learning rate; where not, two recipes are compared."""
-    others = f"their learning rates, each chosen on held-out data, differ in {_cells(of - same)}: two recipes"
-    if not same:
-        return f"{others}, so the two cannot be compared."
-    largest = f"at most {apart:.3f} apart" if apart >= 0.0005 else "equal to three decimals" if apart else "equal"
-    return f"the two are {largest} in {_cells(same)}{f' ({others}, not counted)' if same < of else ''}."
-
-
-def _cells(count: int) -> str:
-    return f"{count} cell{'s' if count != 1 else ''}"
 
 
 def _by_task(found: Iterable[Cell]) -> Iterator[tuple[tuple[str, str], list[Cell]]]:

@@ -1,7 +1,8 @@
 """What tuning costs, before it is run: parameters, optimizer, file and memory of every method, by a model's shape.
 
 Decoders are ``planning``'s. For encoders the parts follow what autograd keeps for transformers' BERT with PyTorch's
-fused attention: a method keeps only the layers from the lowest one that it trains upwards.
+fused attention: a method keeps only the layers from the lowest one that it trains upwards. Numbers drawn at random
+touch every weight matrix: autograd keeps what a full step keeps there, and a changed copy of each matrix besides.
 """
 
 from __future__ import annotations
@@ -132,7 +133,9 @@ def _encoder(shape: Encoder, method: str, batch: int, length: int) -> Cost:
         "trained": 0 if method in ("full", "all_biases", "head") else trained * FLOAT,
         "gradients": every * FLOAT,
         "optimizer": 2 * every * FLOAT,
-        "activations": tokens * layers(shape) * _kept(shape, method, length) + tokens * _below(shape, method),
+        "activations": tokens * layers(shape) * _kept(shape, method, length)
+        + tokens * _below(shape, method)
+        + (shape.layers * _matrices(shape) * FLOAT if method == "random_uniform" else 0),
         "working space": tokens * 2 * shape.mlp * FLOAT,
     }
     return Cost(method, trained, head, shape.parameters, parts["optimizer"], every * FLOAT, parts)
@@ -146,11 +149,16 @@ def _kept(shape: Encoder, method: str, length: int) -> int:
         "queries, keys, values, what attention gives, its normaliser": 4 * d * FLOAT + FLOAT * shape.heads,
         "input of the GELU": f * FLOAT,
         "dropout's masks": 2 * d if shape.dropout else 0,
-        "inputs of trained weights": {"full": (2 * d + f) * FLOAT, "lora": d * FLOAT + 2 * LORA_RANK * FLOAT}.get(
-            method, 0
-        ),
-    }
+        "inputs of trained weights": {
+            "full": (2 * d + f) * FLOAT, "random_uniform": (2 * d + f) * FLOAT, "lora": (d + 2 * LORA_RANK) * FLOAT,
+        }.get(method, 0),
+    }  # fmt: skip
     return sum(layer.values())
+
+
+def _matrices(shape: Encoder) -> int:
+    """Numbers in the weight matrices of one layer: attention's four and the MLP's two."""
+    return 4 * shape.width**2 + 2 * shape.width * shape.mlp
 
 
 def _below(shape: Encoder, method: str) -> int:

@@ -118,7 +118,8 @@ def fisher_information(
         recipe, changes: of the warm-up, as in ``fine_tune``; batch size and maximal length also of the measuring.
 
     Raises ModelError for a model without biases or without a head, DataError for a task of one class, TrainingError for
-    a batch larger than the data. Which parameters are frozen makes no difference, and none changes but in a warm-up.
+    a batch larger than the data. Which parameters are frozen makes no difference. "trained" changes nothing; the other
+    two start over from pretrained, and end the run that the model holds.
     Source: "Fisher" of Huang, Balashankar, Aminifar, arXiv 2509.15974; on empirical against true: Kunstner, Balles,
     Hennig, arXiv 1905.12558.
     """
@@ -136,7 +137,7 @@ def fisher_information(
         warming = fine_tune(model, task, "head", seed=seed, recipe=recipe, progress=progress).seconds
     elif where == "pretrained":
         prepare(model, "head", seed)
-    elif not hasattr(model, "beft_token"):
+    elif not getattr(model, "beft_trained", False):
         raise TrainingError("where='trained' measures the model as it is, and this one has not been trained. "
                             "Run probe or fine_tune first, or choose where='pretrained' or 'warm'.")  # fmt: skip
     started = time.perf_counter()

@@ -1,6 +1,7 @@
 """A Trainer whose batch fits: in pieces where the memory is too small, in shares where there are several processes.
 
-Either way loss and gradient of a step are those of the whole batch.
+Either way loss and gradient of a step are those of the whole batch, but for the numbers that dropout draws: in pieces
+and shares they are others.
 """
 
 from __future__ import annotations
@@ -96,9 +97,12 @@ class FittingTrainer(Trainer):
             raise error
         rows = len(inputs["labels"]) // self.group
         if self.pieces >= rows or self.args.world_size > 1:
+            # Several processes meet in every piece, so one alone cannot take more of them.
+            alone = self.args.world_size == 1
+            several = f", shared by {self.args.world_size} processes, where a step cannot be parted further"
             raise TrainingError(
-                f"Out of memory with {-(-rows // self.pieces)} of {rows} examples at a time, "
-                f"{self.args.world_size} process(es). Use a shorter max_length, a smaller batch_size or model."
+                f"Out of memory with {-(-rows // self.pieces)} of {rows} examples at a time{'' if alone else several}. "
+                f"Use a shorter max_length, {'' if alone else 'more processes, '}a smaller batch_size or model."
             ) from error
         self.pieces = min(2 * self.pieces, rows)
         error.__traceback__ = None  # it holds the tensors that did not fit

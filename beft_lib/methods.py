@@ -123,6 +123,7 @@ def prepare(model: nn.Module, method: str | Method, seed: int) -> Counts:
     restore(model)
     layers = layers_chosen(method, model)
     model.beft_token = object()  # type: ignore[assignment]  whatever ran before no longer owns the model
+    model.beft_trained = False  # type: ignore[assignment]
     fresh_head(model, seed)
     head, own = head_parameters(model), _own(model, method, layers)
     head_biases = sum(p.numel() for name, p in head.items() if method.also(name))

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from .architectures import TERMS
+from .comparing import TIED
 from .display import describe
 from .plots import LOOKS, heat, short, styled
 from .rulers import RULERS
@@ -49,7 +50,8 @@ def score_against_performance(points: pd.DataFrame) -> Axes:
     """A panel a ruler: the share of a term in its scores, against what that term, tuned alone, gains over head only.
 
     ``points``: from ``verdicts.points``. A marker is one term on one task with one model: its mean over seeds, 95 %
-    intervals both ways. Returns the axes of the first panel.
+    intervals both ways. Heights are shares of what head only leaves to gain, as the tasks' metrics differ. Returns the
+    axes of the first panel.
     """
     names = list(points["ruler"].unique())
     size = (2.3 * len(names) + 1.0, 3.6)
@@ -59,14 +61,14 @@ def score_against_performance(points: pd.DataFrame) -> Axes:
         of = points[points["ruler"] == name]
         for term in TERMS:
             look, mine = LOOKS[term], of[of["term"] == term]
-            ax.errorbar(mine["share"], mine["gain"], mine["± gain"], mine["± share"], look.marker, color=look.color,
+            ax.errorbar(mine["share"], mine["gained"], mine["± gained"], mine["± share"], look.marker, color=look.color,
                         markersize=6, elinewidth=0.7, alpha=0.8, label=term)  # fmt: skip
         ax.axhline(0, color="black", linewidth=1, linestyle="--")
         ax.set_title(name, loc="left", fontsize=11)
-        means = of.groupby("term")[["share", "gain"]].mean()
-        told = ", ".join(f"{t} share {short(means.loc[t, 'share'])}, gain {means.loc[t, 'gain']:+.3f}" for t in TERMS)
+        means = of.groupby("term")[["share", "gained"]].mean()
+        told = ", ".join(f"{t} share {short(means.loc[t, 'share'])}, gain {means.loc[t, 'gained']:+.2f}" for t in TERMS)
         words.append(f"{name}: mean of {told}")
-    every[0].set(ylabel="performance above head only", xlim=(-0.06, 1.06), xticks=(0, 0.5, 1))
+    every[0].set(ylabel="gain over head only,\nof what that leaves to gain", xlim=(-0.06, 1.06), xticks=(0, 0.5, 1))
     every[len(names) // 2].set_xlabel("the term's share of the ruler's three scores")
     handles, labels = every[0].get_legend_handles_labels()
     every[0].get_figure(root=True).legend(handles, labels, loc="outside upper right", ncols=len(TERMS))
@@ -77,18 +79,21 @@ def score_against_performance(points: pd.DataFrame) -> Axes:
 
 @styled
 def lost_heatmap(table: pd.DataFrame) -> Axes:
-    """What the pick of each ruler gives away, model and task by ruler. ``table``: from ``verdicts.lost``."""
+    """What the pick of each ruler gives away, model and task by ruler, a row in its task's own metric.
+
+    ``table``: from ``verdicts.lost``.
+    """
     ax = plt.subplots(figsize=(min(8.0, 0.72 * len(table.columns) + 2.3), 0.36 * len(table) + 2.7))[1]
     values = table.to_numpy(dtype=float)
     image = heat(ax, values, table.columns, table.index, max(values.max(), 1e-12), lambda v: f"{v:.3f}".lstrip("0"))
     ax.set_xticks(range(len(table.columns)), list(table.columns), rotation=40, ha="right")
-    plt.colorbar(image, ax=ax, label="performance lost", pad=0.02)
+    plt.colorbar(image, ax=ax, label="performance lost, in each task's metric", pad=0.02)
     ax.set_title("What a ruler's pick gives away (0: the best term)", loc="left", fontsize=11)
-    means = ", ".join(f"{name} {short(value)}" for name, value in table.mean().items())
+    none = ", ".join(f"{name} {count}" for name, count in (table <= TIED).sum().items())
     row, column = divmod(int(values.argmax()), values.shape[1])
     alt = (
-        f"Heat map of performance lost, {len(table)} rows of model and task by {len(table.columns)} rulers. Mean over "
-        f"rows: {means}. Most: {table.columns[column]} on {table.index[row]} with {short(values.max())}."
+        f"Heat map of performance lost, {len(table)} rows of model and task by {len(table.columns)} rulers. Rows where "
+        f"nothing is lost: {none}. Most: {table.columns[column]} on {table.index[row]} with {short(values.max())}."
     )
     return describe(ax, alt, table)
 

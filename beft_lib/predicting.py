@@ -12,6 +12,7 @@ from datasets import Dataset
 from torch import nn
 
 from . import classifying, prompting
+from .adapter_tensors import MERGED
 from .adapters import describe_adapter, load_adapter
 from .errors import AdapterError, DataError, UnknownName
 from .models import load_model, load_tokenizer
@@ -72,6 +73,11 @@ def _loaded(folder: Path, task: Task | None, base: str | Path | None) -> tuple[n
     told = describe_adapter(folder)
     task = task or _task(told, folder)
     name = told["base"]["name"]
+    if base is None and name.endswith(MERGED):
+        raise AdapterError(
+            f"{folder} was trained on {name!r}, a model made by merge_adapter: give base=, the folder where it was "
+            "saved (save_pretrained)."
+        )
     try:
         model = load_model(base or name, task)
     except UnknownName as error:

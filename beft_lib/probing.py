@@ -27,7 +27,7 @@ from .training import Recipe, train
 if TYPE_CHECKING:
     import pandas as pd
 
-RECORDED = 200  # snapshots a probe keeps at most, unless told otherwise: a smooth curve in a few MB
+RECORDED = 200  # snapshots a longer probe keeps, and less than twice as many: a smooth curve in a few MB
 STOPS = ("stable",)
 
 

@@ -129,7 +129,8 @@ QUIZZES: dict[str, list[Question]] = {
                     "query vectors are longer."
                 ),
                 "Five steps are too few to choose by": (
-                    "No. The choice settles within a few steps; it is the factor that does not mean what it seems to."
+                    "No. The choice is often there within a few steps (in long runs it can change again); it is the "
+                    "factor that does not mean what it seems to."
                 ),
                 "Probe on shuffled labels as well, and tune both, before you speak of the task": (
                     "Yes. The control says how much of the score comes from the labels, and tuning says what the "
@@ -202,7 +203,7 @@ QUIZZES: dict[str, list[Question]] = {
             },
         ),
         Question(
-            "You serve two hundred tasks from one BERT-base. What is the strongest reason for b_v?",
+            "You serve two hundred yes-or-no tasks from one BERT-base. What is the strongest reason for b_v?",
             {
                 "Training is a hundred times faster": "No. A step costs about two thirds of a full one.",
                 "Two hundred small files, and one base in memory": (
@@ -287,7 +288,7 @@ QUIZZES: dict[str, list[Question]] = {
             "With default settings of some library, your probe on a BERT chooses the key bias. What do you look at "
             "first?",
             {
-                "The learning rate": "No. It changes all scores, but cannot wake a bias whose gradient is noise.",
+                "The batch size": "No. It makes all gradients noisier or quieter; this one is noise at any size.",
                 "Whether more data helps": "No. No data can help a bias that softmax cancels.",
                 "The optimizer's eps, weight decay and the number format": (
                     "Yes. On a BERT the key bias is dead, so its score is made of rounding noise or decay."

@@ -171,13 +171,17 @@ def circumstances() -> dict[str, Any]:
 
 
 def _commit() -> str:
-    """The repository's commit, with + where files have been changed since; "" outside a repository."""
+    """The repository's commit, with + where code has been changed since; "" outside a repository."""
     root = runtime.checkout()
     if root is None:
         return ""
-    try:
-        git = ["git", "-C", str(root), "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
-        done = subprocess.run(git, capture_output=True, text=True, timeout=10, check=True, encoding="utf-8")
-        return done.stdout.strip()
+
+    def git(*command: str) -> str:
+        whole = ["git", "-C", str(root), *command]
+        return subprocess.run(whole, capture_output=True, text=True, timeout=10, check=True, encoding="utf-8").stdout
+
+    try:  # not of data/: a results file changes while it is written
+        changed = git("status", "--porcelain", "--", "beft_lib", "pyproject.toml", "requirements.lock").strip()
+        return git("rev-parse", "--short=12", "HEAD").strip() + ("+" if changed else "")
     except (OSError, subprocess.SubprocessError):
         return ""

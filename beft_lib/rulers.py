@@ -6,12 +6,13 @@ paper's own probe: importance, magnitude, the early-stopped probe (read off its 
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from torch import nn
 
 from .architectures import family_of
-from .effects import loss_without, output_change, task_batches
+from .effects import Batches, loss_without, output_change, task_batches
 from .fisher import FisherResult, fisher_information
 from .probing import ProbeResult
 from .runs import Run
@@ -19,7 +20,8 @@ from .scores import magnitude_per_layer
 from .tasks import Task
 
 RULERS: dict[str, str] = {
-    "importance": "BEFT's: angle and length of the move, all biases trained by the whole recipe",
+    "importance": "BEFT's: angle and length of the move, all biases trained by the grid's whole training, at the rate "
+    "chosen for their performance",
     "importance, early stop": "the same probe, stopped when its ranking has settled",
     "magnitude": "mean |change| of an element in the same probe",
     "Fisher, warm head": "empirical, per example, after the head alone was trained",
@@ -58,7 +60,11 @@ def after_head(model: nn.Module, task: Task, run: Run) -> dict[str, Any]:
 
 
 def after_probe(model: nn.Module, task: Task, seen: ProbeResult) -> dict[str, Any]:
-    """The same, while the model holds a whole probe. Without importance where a term starts at zero: it has none."""
+    """The same, while the model holds a whole probe. Without importance where a term starts at zero: it has none.
+
+    The seconds are the probe's and those of what is measured after it (in rows of before December 2026, "output change"
+    and "loss without" have the probe's only).
+    """
     steps = int(seen.steps[-1])
     whole = {"seconds": seen.seconds, "steps": steps}
     fisher = fisher_information(model, task, where="trained", seed=seen.seed, recipe=seen.recipe, progress=False)
@@ -67,10 +73,11 @@ def after_probe(model: nn.Module, task: Task, seen: ProbeResult) -> dict[str, An
         "Fisher, trained": _entry(fisher, seen.seconds, steps),
     }
     if task.prompt is None:  # these two are defined where a term starts at zero as well
-        batches = task_batches(model, task, n=EXAMPLES, part="train")
-        changes = {term: change.mean().item() for term, change in output_change(model, batches).items()}
-        found["output change"] = {"scores": changes, **whole}
-        found["loss without"] = {"scores": loss_without(model, batches), **whole}
+        for name, effect in (("output change", _mean_change), ("loss without", loss_without)):
+            started = time.perf_counter()
+            scores = effect(model, task_batches(model, task, n=EXAMPLES, part="train"))
+            took = time.perf_counter() - started
+            found[name] = {"scores": scores, "seconds": seen.seconds + took, "steps": steps}
     if all(vectors.any() for vectors in seen.pre.values()):
         ended = seen.settled() or steps
         at = int((seen.steps == ended).nonzero()[0][0])
@@ -78,6 +85,10 @@ def after_probe(model: nn.Module, task: Task, seen: ProbeResult) -> dict[str, An
         found["importance"] = {"scores": dict(seen.ranking()), **whole}
         found["importance, early stop"] = {"scores": dict(seen.ranking(at)), **early}
     return found
+
+
+def _mean_change(model: nn.Module, batches: Batches) -> dict[str, float]:
+    return {term: change.mean().item() for term, change in output_change(model, batches).items()}
 
 
 def facts(model: nn.Module) -> dict[str, Any]:

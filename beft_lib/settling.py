@@ -51,7 +51,8 @@ def patience_for(steps: int, patience: int | None = None) -> int:
 
 
 def record_every(steps: int, most: int, every: int | None = None, patience: int | None = None) -> int:
-    """Steps from one record to the next: ``every``, or what keeps at most ``most`` of a run of so many steps.
+    """Steps from one record to the next: ``every``, or what keeps ``most`` or somewhat more (less than twice as many)
+    of a run of so many steps; all of a shorter one.
 
     A stop by ``patience`` needs ``RECORDS`` of them within it, so it may ask for more. Raises TrainingError where what
     was given leaves fewer: such a probe would never stop.

@@ -1,21 +1,18 @@
-"""The table of methods: what measures it, and what its rows say. Lesson 05 shows it.
+"""The table of methods: what its rows say. Lesson 05 shows it; ``table_parts.py`` has what is measured for it.
 
 A *field* is one model on one task with so many examples and one recipe: there methods are compared, seed by seed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import runtime
 from .comparing import paired
-from .errors import DataError, UnknownName
-from .experiments import Grid
+from .methods import method_row
 from .metrics import interval
 from .results import scored, shipped_rows, source_names
 
@@ -24,69 +21,9 @@ if TYPE_CHECKING:
 
 Row = Mapping[str, Any]
 FILE = "bert_table.json"  # in data/results
-ELSEWHERE = ("rulers*.json", "minilm_mini.json")  # what was run for these is not run again for the table
 COMMAND = "python -m beft_lib table"
 NOT_YET = f"This part of the course's own table is not measured yet. This makes it: {COMMAND}"
-METHODS = (
-    "head", "value", "query", "key", "value@top-half", "random_uniform", "all_biases", "full", "lora", "prefix",
-)  # fmt: skip
 FIELD = ("model", "task", "source", "n_train")
-
-
-@dataclass(frozen=True)
-class Part:
-    """A part of the table. ``data`` None: a folder of one's own has to be given."""
-
-    title: str
-    models: tuple[str, ...]
-    data: str | None
-    tasks: tuple[str, ...]
-    sizes: tuple[str, ...] = ("low",)
-    methods: tuple[str, ...] = METHODS
-
-
-PARTS: dict[str, Part] = {
-    "mini": Part("MiniLM on the shipped English tasks", ("minilm",), "mini", ("stsb", "sst2", "rte")),
-    "pocket": Part("the pocket models on their own world", ("pocket-bert", "pocket-roberta"), "pocket",
-                   ("cola", "stsb", "rte")),  # where head only leaves something to learn
-    "sizes": Part("more examples: where full overtakes", ("pocket-bert",), "pocket", ("stsb",),
-                  ("medium", "high"), ("head", "value", "full")),
-    "real": Part("MiniLM on the real RTE and CoLA (--data FOLDER)", ("minilm",), None, ("rte", "cola")),
-}  # fmt: skip
-
-
-def grids(
-    names: Sequence[str], seeds: Sequence[int], data: Path | None = None, rates: Sequence[float] = (),
-    methods: Sequence[str] = (), own_rates: Sequence[float] = (), n_train: int | None = None,
-    models: Sequence[str] = (), **changes: Any,
-) -> Iterator[Grid]:  # fmt: skip
-    """What is to be run, seed by seed: at any time the seeds that are done make a whole table.
-
-    Args:
-        names: keys of ``PARTS``.
-        data: the folder for the parts that need one.
-        rates: learning rates to choose from for each method, on a held-out part of train; () takes the paper's.
-        methods: these only; () for the part's.
-        own_rates: the same for full.
-        n_train: training examples, in parts of one size (None: the task's low-data size).
-        models: of the parts', these only; () for all.
-        changes: of the recipe.
-
-    Raises UnknownName, and DataError where a folder is missing.
-    """
-    for name in names:
-        if name not in PARTS:
-            raise UnknownName("part", name, PARTS)
-        if PARTS[name].data is None and data is None:
-            raise DataError(f"The part {name!r} ({PARTS[name].title}) needs a folder with its tasks: --data FOLDER.")
-    for seed in seeds:
-        for part in (PARTS[name] for name in names):
-            for model in (model for model in part.models if not models or model in models):
-                for size in part.sizes:
-                    yield Grid(
-                        model, part.tasks, methods or part.methods, (seed,), part.data or data,
-                        n_train if len(part.sizes) == 1 else None, changes, rates, own_rates, size=size,
-                    )  # fmt: skip
 
 
 def shipped(*names: str) -> list[dict[str, Any]]:
@@ -117,10 +54,12 @@ def compare(rows: Iterable[Row], versus: str = "head") -> pd.DataFrame:
     seeds that both have (half its interval, two-sided p), seconds relative to full, and what was trained and stored.
     Where a model was tuned on a task from several sources, the task's name says which: "rte (real)".
 
-    ``p`` is of one comparison: among twenty, one is below 0.05 by chance.
+    ``p`` is of one comparison: among twenty, one is below 0.05 by chance. Raises UnknownName for a ``versus`` that is
+    no method.
     """
     import pandas as pd
 
+    method_row(versus)
     found, lines = fields(rows), []
     names = _names(found)
     for key, methods in found.items():
@@ -222,6 +161,41 @@ def overtaking(sized: pd.DataFrame) -> list[str]:
             where = _where(lines.loc[ahead, "n_train"], lines["n_train"])
             told.append(f"{model} on {task}: {second} is ahead of {first} {where}.")
     return told
+
+
+def chosen_rates(rows: Iterable[Row]) -> pd.DataFrame:
+    """Which learning rate each method took, and whether the grid ended there: one line a model, task, size and method
+    for which rates were tried on a held-out part of train. ``edge``: "lowest" or "highest" of those tried, or "".
+
+    The rate is the one that ``experiments.run_grid`` takes: of the best score, the smallest among equals.
+    """
+    import pandas as pd
+
+    tries: dict[tuple[Any, ...], dict[float, float]] = {}
+    for row in rows:
+        if row.get("scored_on", "validation") != "validation":
+            score = -np.inf if row["score"] is None else row["score"]
+            tries.setdefault(tuple(row[name] for name in (*FIELD, "method")), {})[row["learning_rate"]] = score
+    lines = []
+    for key, scores in tries.items():
+        tried = sorted(scores)
+        best = max(tried, key=scores.__getitem__)
+        edge = "lowest" if best == tried[0] else "highest" if best == tried[-1] else ""
+        lines.append({**dict(zip((*FIELD, "method"), key, strict=True)), "rate": best, "edge": edge, "tried": tried})
+    return pd.DataFrame(lines)
+
+
+def at_the_edge(rows: Iterable[Row]) -> str:
+    """A sentence on the rates that were the smallest or largest tried, or "": beyond them may be better ones."""
+    chosen = chosen_rates(rows)
+    if not len(chosen) or not (chosen["edge"] != "").any():
+        return ""
+    ends = chosen["edge"].value_counts()
+    low, high = ends.get("lowest", 0), ends.get("highest", 0)
+    return (
+        f"In {low + high} of {len(chosen)} cases the learning rate chosen is the lowest ({low}) or the highest "
+        f"({high}) that was tried: a wider grid may do better."
+    )
 
 
 def _where(ahead: pd.Series, sizes: pd.Series) -> str:

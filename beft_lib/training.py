@@ -63,7 +63,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Training:
-    """What one training took: ``losses`` holds every step's, (steps,).
+    """What one training took: ``losses`` holds every step's, (steps,); ``seconds`` count what was done before a resume.
 
     ``pieces``: in how many parts a batch was computed, where it did not fit the memory in one. ``kept_layers``: how
     many were computed once an example (``halfway``).
@@ -142,7 +142,8 @@ def train(
         finally:
             watch.close()
             model.eval()
-        seconds = time.perf_counter() - started
+        model.beft_trained = True  # type: ignore[assignment]
+        seconds = watch.before + time.perf_counter() - started
     done, losses = trainer.state.global_step, np.array(watch.losses)
     return Training(done, seconds, watch.peak_memory(), losses, stopped, trainer.pieces, kept)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .architectures import TERMS
-from .comparing import ALWAYS, TIED, Cell, Row, _pick, agreement, cells, notes, performance, split
+from .comparing import ALWAYS, TIED, Cell, Row, _pick, agreement, cells, holm, paired, rooms, split
 from .errors import DataError
 from .metrics import interval
 from .results import shipped_rows
@@ -48,24 +48,30 @@ def points(rows: Iterable[Row], rulers: Sequence[str] = SHOWN) -> pd.DataFrame:
     """Score against performance, one line for each ruler, model, task and term.
 
     ``share`` is the term's part of the ruler's three scores, which makes rulers and tasks comparable; ``gain`` the
-    performance of that term tuned alone, above head only. Means over seeds, with half their 95 % intervals.
+    performance of that term tuned alone, above head only, in the task's own metric; ``gained`` the same as a share of
+    what head only leaves to gain (``comparing.rooms``). Means over seeds, with half their 95 % intervals.
     """
     import pandas as pd
 
-    lines = []
-    for (model, task), every in _grouped(cells(rows)).items():
+    lines, found = [], cells(rows)
+    room = rooms(found)
+    for (model, task), every in _grouped(found).items():
         for ruler in (name for name in rulers if all(name in cell.rulers for cell in every)):
             for term in TERMS:
                 share = np.array([_share(cell, ruler, term) for cell in every])
                 gain = np.array([cell.scores[term] - cell.scores["head"] for cell in every])
                 line = {"ruler": ruler, "model": model, "task": task, "term": term, "seeds": len(every)}
-                spread = {"± share": interval(share), "± gain": interval(gain)}
-                lines.append({**line, "share": share.mean(), "gain": gain.mean(), **spread})
+                for name, of in (("share", share), ("gain", gain), ("gained", gain / room[model, task])):
+                    line |= {name: of.mean(), f"± {name}": interval(of)}
+                lines.append(line)
     return pd.DataFrame(lines)
 
 
 def lost(rows: Iterable[Row]) -> pd.DataFrame:
-    """Performance given away by each ruler's pick, mean over seeds: model and task by ruler, in the metric's unit."""
+    """Performance given away by each ruler's pick, mean over seeds: model and task by ruler, in the metric's unit.
+
+    So only a row is on one scale; a mean over tasks is ``share lost`` of ``agreement``.
+    """
     import pandas as pd
 
     lines = {}
@@ -121,26 +127,34 @@ def plain(rows: Iterable[Row]) -> list[str]:
     """
     rows = list(rows)
     found, table = cells(rows), agreement(rows).set_index("ruler")
-    lost_by, right = table["lost"].to_dict(), (table["right"] * len(found)).to_dict()
+    lost_by, right = table["share lost"].to_dict(), (table["right"] * len(found)).to_dict()
     dead = [cell for cell in found if cell.facts.get("key_is_dead")]
     fooled = sum(_pick(cell, "importance") == "key" for cell in dead)
     early = [_pick(cell, EARLY) for cell in found]
     usual = max(TERMS, key=early.count)
     blind = max((f"{ALWAYS}{term}" for term in TERMS), key=right.__getitem__)
     ahead = [name for name in RULERS if name in right and right[name] > right[blind] + TIED]
-    means = performance(rows)
-    all_ahead = int((means["all_biases"] > means[list(TERMS)].max(axis=1)).sum())
+    ahead_by = [test for test in map(_all_biases, _grouped(found).values()) if test["difference"] > TIED]
+    sure = sum(test["p"] < 0.05 for test in ahead_by)
     return [
         f"Importance, read after the whole training, names the best term in {right['importance']:.0f} of {len(found)} "
         f"cells; a blind draw would in {right['at random']:.0f}.",
-        f"It gives away {lost_by['importance']:.3f} on average, the blind draw {lost_by['at random']:.3f}. In {fooled} "
-        f"of the {len(dead)} cells whose key can do nothing it names the key.",
+        f"Of what head only leaves to gain (up to 1, the top of every metric) it gives away "
+        f"{_percent(lost_by['importance'])} on average, the blind draw {_percent(lost_by['at random'])}.",
+        f"In {fooled} of the {len(dead)} cells whose key can do nothing it names the key.",
         f"Stopped early it is right in {right['importance, early stop']:.0f}; in {early.count(usual)} it says "
         f'"{usual}". Somebody who says "{blind.removeprefix(ALWAYS)}" without looking is right in {right[blind]:.0f}.',
         f"More often right than that somebody: {', '.join(ahead) or 'no ruler'}.",
         *early_stop(found),
-        f"All biases together do better than any one term in {all_ahead} of {len(means)} rows of models and tasks.",
+        f"All biases together do better than any one term in {len(ahead_by)} of {len(_grouped(found))} rows of models "
+        f"and tasks (p below 0.05 in {sure}: paired with the best term, over the seeds).",
     ]
+
+
+def _all_biases(every: Sequence[Cell]) -> dict[str, float]:
+    """All biases paired with the term of the best mean, over the seeds of one model and task."""
+    best = max(TERMS, key=lambda term: np.mean([cell.scores[term] for cell in every]))
+    return paired(*([cell.scores[method] for cell in every] for method in ("all_biases", best)))
 
 
 def early_stop(found: Iterable[Cell]) -> list[str]:
@@ -185,8 +199,7 @@ def told(rows: Iterable[Row]) -> list[str]:
     best = {term: sum(term in cell.best for cell in found) for term in TERMS}
     rulers = table.loc[[name for name in RULERS if name in table.index]]
     blind = table.loc[[f"{ALWAYS}{term}" for term in TERMS]]
-    right, least = _leaders(rulers["right"], "max"), _leaders(rulers["lost"], "min")
-    always, least_blind = _leaders(blind["right"], "max"), _leaders(blind["lost"], "min")
+    right, always = _leaders(rulers["right"], "max"), _leaders(blind["right"], "max")
     return [
         f"Measured: {n} cells (a cell is one model, one task, one seed): {', '.join(models)} on {', '.join(tasks)}.",
         "The term that does best: "
@@ -195,11 +208,72 @@ def told(rows: Iterable[Row]) -> list[str]:
         f"Right most often: {right}, in {rulers['right'].max() * n:.0f} of {n}. Of the rules that look at nothing, in "
         f"hindsight, {always} is right in {blind['right'].max() * n:.0f}, and a blind draw would be in "
         f"{table.loc['at random', 'right'] * n:.1f}.",
-        f"Least lost on average: {least} with {rulers['lost'].min():.4f}; {least_blind} loses "
-        f"{blind['lost'].min():.4f}, a blind draw {table.loc['at random', 'lost']:.4f}.",
+        *_least_lost(rulers["share lost"], blind["share lost"], table["share lost"].to_dict()["at random"]),
         _agreeing(found),
         *notes(rows),
     ]
+
+
+def _least_lost(rulers: pd.Series, blind: pd.Series, random: float) -> list[str]:
+    if np.isnan(random):  # head only is perfect everywhere
+        return []
+    return [
+        f"Least lost on average, of what head only leaves to gain: {_leaders(rulers, 'min')} with "
+        f"{_percent(rulers.min())}; {_leaders(blind, 'min')} loses {_percent(blind.min())}, a blind draw "
+        f"{_percent(random)}."
+    ]
+
+
+def _percent(share: float) -> str:
+    return "nothing (there is none)" if np.isnan(share) else f"{100 * share:.1f} %"
+
+
+def notes(rows: Iterable[Row]) -> list[str]:
+    """What has to be said beside the tables, in sentences: of each model its key, and of each task where no term is
+    shown to beat head only. That is three paired tests, and the best term is known from the same seeds: p is by Holm.
+    """
+    found = cells(rows)
+    told = []
+    for model in dict.fromkeys(cell.model for cell in found):
+        told += [_key_note(model, [cell for cell in found if cell.model == model])]
+    for (model, task), every in _grouped(found).items():
+        head = [cell.scores["head"] for cell in every]
+        tests = {term: paired([cell.scores[term] for cell in every], head) for term in TERMS}
+        ps = dict(zip(TERMS, holm(test["p"] for test in tests.values()), strict=True))
+        best = max(TERMS, key=lambda term: tests[term]["difference"])
+        if not any(ps[term] < 0.05 and tests[term]["difference"] > 0 for term in TERMS):
+            p = f"p {ps[best]:.2f} by Holm for three terms" if not np.isnan(ps[best]) else "no spread for a p"
+            told.append(
+                f"{model} on {task}: the best term ({best}) beats head only by {tests[best]['difference']:+.3f} "
+                f"({p}, {len(every)} seed{'s' if len(every) > 1 else ''}): no term is shown to help, so no ruler can."
+            )
+    return told
+
+
+def _key_note(model: str, every: Sequence[Cell]) -> str:
+    facts = every[0].facts
+    kind = f"{facts.get('family', 'this family')}, {facts.get('positions', 'unknown')} positions"
+    same = [cell for cell in every if cell.rates.get("key") == cell.rates.get("head")]
+    apart = max((abs(cell.scores["key"] - cell.scores["head"]) for cell in same), default=0.0)
+    seen = _beside(apart, len(same), len(every))
+    if facts.get("key_is_dead"):
+        told = "softmax cancels the key bias, so tuning it is tuning the head alone"
+        why = " The gap is rounding in long runs (lesson 02)." if apart >= 0.0005 else ""
+        return f"{model} ({kind}): {told}; measured, {seen}{why}"
+    return f"{model} ({kind}): the key bias is alive here; as to key and head only, {seen}"
+
+
+def _beside(apart: float, same: int, of: int) -> str:
+    """How far key and head only are apart where both had one learning rate; where not, two recipes are compared."""
+    others = f"their learning rates, each chosen on held-out data, differ in {_cells(of - same)}: two recipes"
+    if not same:
+        return f"{others}, so the two cannot be compared."
+    largest = f"at most {apart:.3f} apart" if apart >= 0.0005 else "equal to three decimals" if apart else "equal"
+    return f"the two are {largest} in {_cells(same)}{f' ({others}, not counted)' if same < of else ''}."
+
+
+def _cells(count: int) -> str:
+    return f"{count} cell{'s' if count != 1 else ''}"
 
 
 def _agreeing(found: Sequence[Cell]) -> str:

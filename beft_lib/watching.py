@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import Any
 
 import torch
@@ -26,13 +27,18 @@ class Watch(TrainerCallback):
         self.loss: Tensor | None = None
         self.norm: Tensor | None = None
         self.losses: list[float] = []
+        self.before = 0.0
         self.skipped = 0
         self._bar: tqdm | None = None
+        self._begun = time.perf_counter()
         self._rss = 0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        # Losses of the steps before a resume are in the checkpoint's trainer_state, as Trainer's log_history.
-        self.losses = [entry["step_loss"] for entry in state.log_history if "step_loss" in entry]
+        # Of the steps before a resume, losses and seconds are in the checkpoint's trainer_state, in its log_history.
+        kept = [entry for entry in state.log_history if "step_loss" in entry]
+        self.losses = [entry["step_loss"] for entry in kept]
+        self.before = kept[-1].get("seconds", 0.0) if kept else 0.0
+        self._begun = time.perf_counter()
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
         self._bar = progress_bar(state.max_steps, self.label, self.progress)
@@ -60,18 +66,26 @@ class Watch(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         assert self.loss is not None and self._bar is not None
         self.losses.append(self.loss.item())
-        state.log_history.append({"step": state.global_step, "step_loss": self.losses[-1]})
+        done = {"step": state.global_step, "step_loss": self.losses[-1], "seconds": self.seconds}
+        state.log_history.append(done)
         if not torch.cuda.is_available() and state.global_step % 10 == 1:
             self._rss = max(self._rss, _resident())
         self._bar.set_postfix_str(f"loss {self.losses[-1]:.3f}", refresh=False)
         self._bar.update()
+
+    @property
+    def seconds(self) -> float:
+        """Of training until now, the pieces before a resume included."""
+        return self.before + time.perf_counter() - self._begun
 
     def close(self) -> None:
         if self._bar is not None:
             self._bar.close()
 
     def peak_memory(self) -> int:
-        """Bytes: allocated on the GPU at most, or the largest resident size of this process seen while training."""
+        """Bytes: allocated on the GPU at most; without one, the largest resident size of this whole process seen while
+        training, which what it did before counts in.
+        """
         return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else max(self._rss, _resident())
 
 

@@ -6,7 +6,9 @@ same modules, the same weights, bit for bit. The wrapper hangs on the model, out
 
 from __future__ import annotations
 
+import copy
 import inspect
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -117,6 +119,23 @@ def unwrap(model: nn.Module, merge: bool = False) -> None:
     if wrapper is not None and not prefixed:
         wrapper.base_model.merge_and_unload() if merge else wrapper.base_model.unload()
     model.__dict__.pop("peft_config", None)
+
+
+def trained_by_peft(model: nn.Module, modules: Iterable[str]) -> tuple[dict[str, Tensor], PeftConfig]:
+    """What PEFT's method trained in ``model`` and these modules of it (the head, which is the model's own), under
+    PEFT's keys; and the configuration by which stock PEFT opens them.
+    """
+    from peft import get_peft_model_state_dict
+
+    wrapper: Any = acting(model)
+    config = copy.deepcopy(wrapper.active_peft_config)
+    config.modules_to_save = list(dict.fromkeys([*modules, *(config.modules_to_save or ())])) or None
+    # As PEFT matches them: to it, "classifier" means "pre_classifier" as well, and it asks for all that it matches.
+    held = [m for name, m in model.named_modules() if name and name.endswith(tuple(config.modules_to_save or ()))]
+    paths = {module: name for name, module in wrapper.named_modules()}
+    head = {f"{paths[module]}.{leaf}": p for module in held for leaf, p in module.named_parameters()}
+    # False: else PEFT asks the hub how large the vocabulary was.
+    return get_peft_model_state_dict(wrapper, save_embedding_layers=False) | head, config
 
 
 def _start_from_activations(model: nn.Module, wrapper: Any) -> None:

@@ -261,9 +261,12 @@ def test_merging_leaves_a_stock_model(family, method, tune, tmp_path):
     stock.save_pretrained(tmp_path / "merged")
     again = AutoModelForSequenceClassification.from_pretrained(tmp_path / "merged").eval()
     torch.testing.assert_close(logits(again), expected, atol=1e-5, rtol=0)
-    if method_row(method).terms:  # the merged model is another base
-        with pytest.raises(AdapterError, match="other weights"):
+    if any(bool(t.any()) for key, t in load_file(tmp_path / "a" / WEIGHTS).items() if ".beft_bias" in key):
+        with pytest.raises(AdapterError, match="other weights"):  # the merged model is another base
             load_adapter(stock, tmp_path / "a")
+    else:  # a head stored whole: to put it there again changes nothing
+        load_adapter(stock, tmp_path / "a")
+        torch.testing.assert_close(logits(stock), expected, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("method", ["lora", "random_uniform"])
@@ -280,9 +283,9 @@ def test_merging_what_is_no_adapter(method, tune, tmp_path):
 
 def test_a_prefix_is_kept_by_peft(tune, tmp_path):
     run = tune(tiny.model("bert"), "prefix")
-    with pytest.raises(AdapterError, match=r"a prefix as PEFT does"):
+    with pytest.raises(AdapterError, match=r"keep the prefix and the head: .*save_peft\(run\.model, folder\)"):
         save_adapter(run, tmp_path / "a")
-    with pytest.raises(AdapterError, match=r"a prefix, which no weight can hold"):
+    with pytest.raises(AdapterError, match=r"a prefix, which no weight can hold.*save_peft\(model, folder\)"):
         merge_adapter(run.model)
 
 
@@ -449,8 +452,13 @@ REFUSALS: dict[str, tuple[Callable[[Path], Any], dict[str, Any], str]] = {
     "a list": (_text(OWN, "[1]"), {}, "expected a JSON object"),
     "PEFT's list": (_both(_as_peft, _text(CONFIG, "[1]")), {}, "expected a JSON object"),
     "PEFT's types": (_both(_as_peft, _set("modules_to_save", 3, CONFIG)), {}, "modules_to_save"),
-    "a newer format": (_set("format", 3), {}, "format 3.*reads 2.*Update"),
-    "an older format": (_set("format", 1), {}, "format 1.*reads 2.*saved anew"),
+    "a newer format": (_set("format", 4), {}, "format 4.*reads 2 to 3.*Update"),
+    "an older format": (_set("format", 1), {}, "format 1.*reads 2 to 3.*saved anew"),
+    "no weights of the head": (lambda f: edit(f / OWN, lambda own: own["base"].pop("head")), {}, "'head' is None"),
+    "text for the head's weights": (_set("head", {"bert.pooler.dense.bias": ["a"] * 16}, inside="base"), {},
+                                    "other weights"),
+    "head's weights that are not there": (_set("head", {"bert.pooler.forward": [0.0]}, inside="base"), {},
+                                          "other weights"),
     "no versions": (lambda f: edit(f / OWN, lambda own: own.pop("versions")), {}, "'versions' is None"),
     "versions of another type": (_set("versions", ["torch"]), {}, "'versions' is \\['torch'\\]"),
     "labels that are lists": (_set("labels", [["a"], ["b"]]), {}, "labels are .*expected names"),

@@ -116,6 +116,13 @@ def test_a_folder_that_saving_would_not_replace_is_said_before_anything_is_loade
         run("tune", *where, "--save", str(tmp_path))
 
 
+@pytest.mark.parametrize(("save", "resume"), [("one", "one"), ("one", "one/checkpoints"), ("one/adapter", "one")])
+def test_checkpoints_where_saving_would_delete_them_are_refused_at_once(save, resume, where, tmp_path, monkeypatch):
+    monkeypatch.setattr(commands, "_load", lambda args: pytest.fail("loaded"))
+    with pytest.raises(AdapterError, match=r"would delete the checkpoints.*folder of its own"):
+        run("tune", *where, "--save", str(tmp_path / save), "--resume", str(tmp_path / resume))
+
+
 @pytest.mark.parametrize("as_json", [False, True])
 def test_a_save_that_fails_loses_no_result(as_json, where, capsys, tmp_path, monkeypatch):
     def full(*_: object) -> None:

@@ -13,11 +13,22 @@ from scipy import stats
 
 from beft_lib import experiments, load_task
 from beft_lib.architectures import TERMS
-from beft_lib.comparing import agreement, best_on_average, cells, full_seconds, kendall, notes, paired, performance
+from beft_lib.comparing import (
+    agreement,
+    best_on_average,
+    cells,
+    full_seconds,
+    holm,
+    kendall,
+    paired,
+    performance,
+    rooms,
+)
 from beft_lib.errors import DataError, TrainingError
 from beft_lib.experiments import Grid, held_out, rates_for, run_grid
 from beft_lib.results import read_rows
 from beft_lib.rulers import RULERS
+from beft_lib.verdicts import notes
 
 METHODS = ["head", "value", "query", "key", "all_biases"]
 
@@ -107,6 +118,9 @@ def test_every_ruler_scores_every_term_and_says_its_cost(measured):
         warm, cold = cell.rulers["Fisher, warm head"], cell.rulers["Fisher, untrained head"]
         assert warm["steps"] == 2 and cold["steps"] == 0 and warm["seconds"] > cold["seconds"] / 10
         assert warm["scores"] != cold["scores"] != cell.rulers["true Fisher, untrained head"]["scores"]
+        for name in ("output change", "loss without", "Fisher, trained"):  # measured after the probe, which is in it
+            assert cell.rulers[name]["seconds"] > cell.rulers["importance"]["seconds"]
+        assert cell.rulers["output change"]["seconds"] != cell.rulers["loss without"]["seconds"]
     row = next(r for r in rows if "importance" in r)
     assert row["rulers"]["importance"]["scores"] == pytest.approx(row["importance"])
 
@@ -153,6 +167,25 @@ def test_the_agreement_table_counts_what_it_says():
     )
 
 
+def test_losses_on_tasks_with_unlike_metrics_are_averaged_on_one_scale():
+    accuracy = made(0, 0.7, 0.5, 0.8) + made(0, 0.7, 0.6, 0.65, "sst2")
+    matthews = [{**r, "score": 2 * r["score"] - 1, "metric": "matthews"} for r in accuracy]  # of balanced labels
+    mixed = [one if one["task"] == "rte" else other for one, other in zip(accuracy, matthews, strict=True)]
+    tables = [agreement(rows).set_index("ruler") for rows in (accuracy, matthews, mixed)]
+    for table in tables:
+        assert table.loc["importance", "share lost"] == pytest.approx((0 + 0.05 / 0.4) / 2)
+        assert table.loc["at random", "share lost"] == pytest.approx(((0.1 + 0.3) / 3 / 0.5 + 0.15 / 3 / 0.4) / 2)
+    assert tables[0].loc["importance", "lost"] != tables[1].loc["importance", "lost"]  # which has a unit
+    assert rooms(cells(accuracy)) == pytest.approx({("m", "rte"): 0.5, ("m", "sst2"): 0.4})
+
+
+def test_where_head_only_is_perfect_nothing_is_a_share():
+    perfect = made(0, 0.9, 1.0, 0.8, "sst2")
+    assert math.isnan(rooms(cells(perfect))["m", "sst2"])
+    both = agreement([*perfect, *made(0, 0.7, 0.5, 0.6)]).set_index("ruler")["share lost"]
+    assert both["importance"] == pytest.approx(0.1 / 0.5) and agreement(perfect)["share lost"].isna().all()
+
+
 def test_the_latest_run_of_a_method_counts_and_tries_do_not():
     rows = made(0, 0.6, 0.5, 0.7)
     tried = row("value", 0.99, 0, scored_on="held-out part of train")
@@ -187,6 +220,7 @@ def test_two_data_sets_of_one_name_are_never_pooled():
     costs = (5 / 10 + 5 / 1000 + 5 / 10) / 3
     assert agreement(both).set_index("ruler").loc["importance", "cost"] == pytest.approx(costs)
     assert [cell.task for cell in cells(real)] == ["cola"]  # one source needs no label
+    assert [cell.base for cell in cells(both)] == ["cola", "cola", "rte"]  # whose data: no matter what the task is
 
 
 def test_a_label_says_as_much_as_tells_the_data_apart():
@@ -223,16 +257,29 @@ def test_the_paired_test_is_scipy_s_and_has_edges():
     assert test["difference"] - test["±"] == pytest.approx(low) and test["difference"] + test["±"] == pytest.approx(
         high
     )
-    assert paired([0.5, 0.6], [0.5, 0.6])["p"] == 1 and paired([0.6, 0.7], [0.5, 0.6])["p"] == 0
     assert math.isnan(paired([0.5], [0.4])["p"])
 
 
+@pytest.mark.parametrize("gain", [0.0, 0.1])
+def test_seeds_that_all_say_the_same_are_no_certainty(gain: float):
+    test = paired([0.5 + gain, 0.6 + gain], [0.5, 0.6])
+    assert test["difference"] == pytest.approx(gain) and test["n"] == 2
+    assert math.isnan(test["p"]) and math.isnan(test["±"])
+
+
+def test_holm_is_the_textbook_s():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.9, 0.02]) == pytest.approx([1, 1, 0.06])
+    some = holm([0.02, math.nan, 0.01])  # a test that cannot be made was still one of three
+    assert some[0] == pytest.approx(0.04) and math.isnan(some[1]) and some[2] == pytest.approx(0.03)
+
+
 def test_performance_and_notes_say_what_the_tables_cannot():
-    rows = [r for seed, q in enumerate((0.6, 0.61, 0.62)) for r in made(seed, q, 0.5, 0.7 + seed / 100)]
+    rows = [r for seed, q in enumerate((0.6, 0.61, 0.62)) for r in made(seed, q, 0.5, 0.7 + seed / 50)]
     rows += [r for seed, v in enumerate((0.4, 0.7, 0.55)) for r in made(seed, 0.5, 0.52, v, task="cola")]
     told = performance(rows).set_index("task")
     assert (
-        told.loc["rte", "value"] == pytest.approx(0.71) and told.loc["rte", "p"] == 0 and told.loc["cola", "p"] > 0.05
+        told.loc["rte", "value"] == pytest.approx(0.72) and told.loc["rte", "p"] < 0.01 and told.loc["cola", "p"] > 0.05
     )
     assert best_on_average(cells(rows)) == {("m", "rte"): {"value"}, ("m", "cola"): {"value"}}
     said = notes(rows)
@@ -240,6 +287,20 @@ def test_performance_and_notes_say_what_the_tables_cannot():
     assert len(said) == 2 and said[1].startswith("m on cola") and "no ruler can" in said[1]
     alive = [r for seed in range(3) for r in made(seed, 0.6, 0.5, 0.7, dead=False)]
     assert "alive" in notes(alive)[0] and "tuning the head alone" not in notes(alive)[0]
+
+
+def test_that_a_term_helps_is_held_to_three_tests_and_not_to_one():
+    def rows(values: tuple[float, ...]) -> list[dict]:
+        return [r for seed, v in enumerate(values) for r in made(seed, 0.5 + 0.01 * (-1) ** seed, 0.5, v)]
+
+    weak, strong = (0.52, 0.54, 0.535, 0.51, 0.505), (0.72, 0.74, 0.73, 0.71, 0.75)
+    (alone,) = {stats.ttest_1samp(np.array(weak) - 0.5, 0).pvalue}
+    assert 0.05 / 3 < alone < 0.05  # would have passed as the only test
+    _, said = notes(rows(weak))
+    assert f"(p {3 * alone:.2f} by Holm for three terms, 5 seeds)" in said and "no ruler can" in said
+    assert len(notes(rows(strong))) == 1
+    _, said = notes(rows((0.6, 0.6)))  # two seeds that say the same
+    assert "(no spread for a p, 2 seeds)" in said and "nan" not in said
 
 
 def test_key_and_head_only_are_compared_where_their_learning_rates_agree():
@@ -271,7 +332,7 @@ def test_the_verbs_print_the_tables_and_resume(folder, data, tmp_path, capsys):
     add_rulers(parser)
     assert run_rulers(parser.parse_args(arguments)) == 0
     first = capsys.readouterr().out
-    assert all(name in first for name in RULERS) and "1 cells" in first
+    assert all(name in first for name in RULERS) and "1 cells" in first and "share lost: of what" in first
     assert "tuning it is tuning the head alone" in first
     before = out.read_bytes()
     assert run_rulers(parser.parse_args(arguments)) == 0 and out.read_bytes() == before

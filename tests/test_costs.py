@@ -87,7 +87,7 @@ def kept(model: Any, rows: int, length: int) -> int:
 
 
 @pytest.mark.parametrize("family", SMALL)
-@pytest.mark.parametrize("method", ["value", "value@top-half", "all_biases", "lora", "full"])
+@pytest.mark.parametrize("method", ["value", "value@top-half", "random_uniform", "all_biases", "lora", "full"])
 def test_activations_are_what_autograd_keeps(family: str, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = small(family)
     monkeypatch.setitem(costs.MODELS, "small", SMALL[family])

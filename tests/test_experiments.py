@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ import pytest
 import tiny
 from scipy import stats
 
-from beft_lib import experiments, load_task, runtime
+from beft_lib import experiments, load_task, results, runtime
 from beft_lib.biases import find_biases
 from beft_lib.errors import DataError, ModelError, TrainingError, UnknownName
 from beft_lib.experiments import Grid, model_name, run_grid
@@ -421,3 +422,25 @@ def test_the_interval_by_hand_and_at_its_edges():
     assert interval(np.array([1.0, 3.0])) == pytest.approx(12.706204736, rel=1e-9)  # t(0.975, 1) times 1
     assert interval(np.array([2.0, 2.0, 2.0])) == 0
     assert math.isnan(interval(np.array([1.0])))
+
+
+def test_a_row_names_its_commit_and_whether_code_was_changed(tmp_path, monkeypatch):
+    """A results file that is being written is no change of code."""
+
+    def git(*command):
+        named = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c", "-C", str(tmp_path), *command]
+        subprocess.run(named, check=True, capture_output=True)
+
+    (tmp_path / "beft_lib").mkdir()
+    (code := tmp_path / "beft_lib" / "a.py").write_text("1", encoding="utf-8")
+    (rows := tmp_path / "rows.json").write_text("[]", encoding="utf-8")
+    git("init", "-q")
+    git("add", "-A")
+    git("commit", "-qm", "first")
+    monkeypatch.setattr(results.runtime, "checkout", lambda: tmp_path)
+    rows.write_text("[1]", encoding="utf-8")
+    assert re.fullmatch("[0-9a-f]{12}", results.circumstances()["commit"])
+    code.write_text("2", encoding="utf-8")
+    assert re.fullmatch(r"[0-9a-f]{12}\+", results.circumstances()["commit"])
+    monkeypatch.setattr(results.runtime, "checkout", lambda: tmp_path / "beft_lib" / "nowhere")
+    assert results.circumstances()["commit"] == ""

@@ -298,8 +298,10 @@ def test_bad_input_is_named(task, model):
         fisher_information(model, task, batch_size=33)
     with pytest.raises(TrainingError, match=r"draws is 0"):
         fisher_information(model, task, draws=0)
-    with pytest.raises(TrainingError, match=r"has not been trained"):
-        fisher_information(model, task, where="trained")
+    for start in (lambda: None, lambda: fisher_information(model, task, where="pretrained")):
+        start()  # a head that was only drawn is not a trained one
+        with pytest.raises(TrainingError, match=r"has not been trained"):
+            fisher_information(model, task, where="trained")
     for part in find_biases(model)["query"].parts:
         part.module.bias = None
     with pytest.raises(ModelError, match=r"no query bias in 2 of 2 layers.*add_biases"):

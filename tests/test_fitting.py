@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import tiny
 import torch
 
 import beft_lib
-from beft_lib import load_model, load_task, training
+from beft_lib import fitting, load_model, load_task, training
 from beft_lib.errors import TrainingError
 from beft_lib.tuning import fine_tune
 
@@ -75,6 +76,13 @@ def test_one_example_too_large_and_other_errors(task, folder):
     too_small(model, rows=5, error=RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
     with pytest.raises(RuntimeError, match="mat1 and mat2"):
         fine_tune(model, task, "value", epochs=1)
+
+
+def test_several_processes_cannot_part_a_step_further_and_say_so():
+    trainer = object.__new__(fitting.FittingTrainer)
+    trainer.pieces, trainer.group, trainer.args = 1, 1, SimpleNamespace(world_size=2)
+    with pytest.raises(TrainingError, match=r"shared by 2 processes.*more processes, a smaller batch_size"):
+        trainer._halve({"labels": torch.zeros(16)}, torch.OutOfMemoryError("CUDA out of memory"))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="gloo is not in Windows' torch")

@@ -81,7 +81,7 @@ def test_it_trains_what_it_says_and_the_stock_model_comes_back(family, method):
     after = model.state_dict()
     assert after.keys() == before.keys() and all(torch.equal(after[name], before[name]) for name in before)
     assert [type(m) for m in model.modules()] == kinds and torch.equal(logits(model), expected)
-    assert set(model.__dict__) - own <= {"beft_token", "beft_pristine"}
+    assert set(model.__dict__) - own <= {"beft_token", "beft_trained", "beft_pristine"}
     assert not model._forward_hooks and not model._forward_pre_hooks
 
 

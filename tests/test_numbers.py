@@ -126,7 +126,7 @@ ROWS: list[tuple[str, str, Basis]] = [
     ("01", "more than 500 times as long as the key bias", lambda: stored("01", r"^0 +(\S+) +(\S+)", over=500)),
     ("02", "MiniLM's dead key then scores next to nothing on RTE and CoLA",
      lambda: max(key_scores("real_minilm.json")) < 0.001),
-    ("02", "it still reaches scores near 1 after twelve epochs",
+    ("02", "it reaches scores near 1 after twelve epochs",
      lambda: all(max(key_scores(f"rulers_pocket_{m}.json")) > 0.9 for m in ("bert", "roberta"))),
     ("03", "0.629 and 0.609", lambda: stored("00", r"on sst2: accuracy (\S+)")),
     ("03", "here the gap is more than five", lambda: np.ptp(stored("03", r"^(?:value|head) +(\S+) ±")) > 0.05),

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import beft_lib
-from beft_lib import commands_own, load_adapter, load_model, predict, prompting, save_adapter
+from beft_lib import commands_own, load_adapter, load_model, merge_adapter, predict, prompting, save_adapter
 from beft_lib.adapter_folder import OWN, digest
 from beft_lib.asked import look
 from beft_lib.demonstrations import answer_ids
@@ -603,6 +603,10 @@ def test_what_predict_refuses(bert, tmp_path):
             predict(folder, [("a", "b"), wrong], base=bert)
     with pytest.raises(AdapterError, match=r"'tiny-bert', which is not a model known here: give base="):
         predict(folder, [("a", "b")])
+    merged = merge_adapter(fine_tune(load_model(bert, task), task, "value", **QUICK).model)
+    onto = save_adapter(fine_tune(merged, task, "query", **QUICK), tmp_path / "onto")
+    with pytest.raises(AdapterError, match=r"'tiny-bert, merged', a model made by merge_adapter: give base="):
+        predict(onto, [("a", "b")])
     with pytest.raises(DataError, match="predict"):
         predict(load_model(bert, task), [("a", "b")])
     own = json.loads((folder / OWN).read_text(encoding="utf-8"))

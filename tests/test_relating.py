@@ -13,11 +13,12 @@ from scipy import stats
 
 from beft_lib import plots_rulers
 from beft_lib.architectures import TERMS
+from beft_lib.comparing import agreement, cells, split
 from beft_lib.display import descriptions
 from beft_lib.errors import DataError
 from beft_lib.metrics import interval
 from beft_lib.plots_rulers import FLOOR
-from beft_lib.relating import QUESTIONS, UNSEEN, relation, taus_b, told
+from beft_lib.relating import QUESTIONS, UNSEEN, leads, relation, taus_b, told
 
 THREE, TWO, TASKS = QUESTIONS
 RULER = "importance"
@@ -128,6 +129,39 @@ def test_where_tau_is_a_mean_over_tasks_its_interval_is_student_s():
     assert np.mean(signs) + half > 1
 
 
+def elsewhere(rows: list[dict[str, Any]], *tasks: int) -> list[dict[str, Any]]:
+    """The rows of some tasks once more, as if from other data."""
+    names = {f"task {task}" for task in tasks}
+    return [{**row, "source": f"real/{row['task']}", "n_train": 9} for row in rows if row["task"] in names]
+
+
+def test_a_second_source_for_one_model_does_not_add_a_task():
+    """Else MiniLM on the real RTE beside the mini one would make three tasks of one, left out one by one."""
+    rng = np.random.default_rng(3)
+    rows = measured(lambda t, s: (0.05 * rng.normal(size=3), rng.random(3)), seeds=2)
+    rows += measured(lambda t, s: (0.05 * rng.normal(size=3), rng.random(3)), seeds=2, model="other")
+    again = [*rows, *elsewhere([row for row in rows if row["model"] == "m"], 4)]
+    assert {"task 4", "task 4 (s)", "task 4 (real)"} < {cell.task for cell in cells(again)}
+    one, two = (relation(of).set_index(["ruler", "question"]) for of in (rows, again))
+    assert set(two["tasks"]) == {6} and set(two["cells"]) == {26}
+    assert two.loc[(RULER, TASKS), ["tau", "low", "high"]].to_numpy() == pytest.approx(
+        one.loc[(RULER, TASKS), ["tau", "low", "high"]].to_numpy()
+    )
+    both = relation([*rows, *elsewhere(rows, 4)]).set_index(["ruler", "question"])  # of both models: the same twice
+    numbers = ["tau", "low", "high", "tasks"]
+    assert both[numbers].to_numpy(float) == pytest.approx(one[numbers].to_numpy(float), nan_ok=True)
+    text = told(again)[0]
+    assert "task 3, task 4, task 5; 2 seeds. One task, whatever its source: task 4 (s), task 4 (real)." in text
+    assert "whatever its source" not in told(rows)[0]
+
+
+def test_gains_on_unlike_metrics_are_ranked_on_one_scale():
+    """Matthews' of balanced labels is 2 · accuracy - 1: to measure some tasks by it must not change the order."""
+    rows = measured(lambda t, s: ((0.02 + 0.01 * t, 0, 0.03 + 0.01 * t), (t, 0, t)))
+    mixed = [{**r, "score": 2 * r["score"] - 1} if r["task"] in ("task 0", "task 2") else r for r in rows]
+    assert taus(rows)[TASKS] == taus(mixed)[TASKS] == pytest.approx(1)
+
+
 @pytest.mark.parametrize("tasks", [1, 2])
 def test_too_few_tasks_have_no_interval_and_say_so(tasks):
     rows = measured(lambda t, s: ((0.01, 0, 0.02 * (-1) ** s), (1, 0, 2)), tasks=tasks)
@@ -152,6 +186,36 @@ def test_who_does_not_look_is_asked_about_the_ruler_s_cells_only():
     rows += measured(lambda t, s: ((0.02, 0, 0.01), None), dead=False, model="free")  # here query is better
     assert relation(rows).set_index(["ruler", "question"]).loc[(UNSEEN, TWO), "tau"] < 0.5
     assert f"{RULER}, {TWO}: +1.00" in (text := "\n".join(told(rows))) and f"{UNSEEN}: +1.00." in text
+
+
+def test_each_kind_of_model_has_a_table_of_its_own_cells():
+    rows = measured(lambda t, s: ((0.01, 0, 0.02), (1, 0, 2)), magnitude=(2, 0, 1))
+    rows += measured(lambda t, s: ((0.02, 0, 0.01), None), dead=False, model="free", magnitude=(2, 0, 1))
+    for kind in split(rows):
+        table = relation(kind)
+        assert set(table["cells"]) == {18} and UNSEEN in set(table["ruler"])
+        assert len(agreement(kind)) and not any("nan" in line for line in leads(table))
+    assert set(relation(rows, (RULER,))["ruler"]) == {RULER}
+
+
+def test_of_a_dead_key_s_pairs_those_that_beat_it_are_counted():
+    rows = measured(lambda t, s: ((0.01 * (t > 0), 0, 0.02 if s else -0.01), (1, 0, 2)), tasks=3, seeds=2)
+    assert "beat the key, as they do in 7 of 12 such pairs" in told(rows)[-1]  # query 2 · 2 of 6, value 3 of 6
+
+
+def test_what_stands_out_is_named_with_the_number_of_intervals():
+    rng = np.random.default_rng(4)
+    rows = measured(lambda t, s: ((0.02 * t + 0.01, 0, 0.03 * rng.random()), (t, 0, rng.random())),
+                    magnitude=(1, 0, 2), **{"Fisher, trained": (1, 0, 2)})  # fmt: skip
+    table = relation(rows)
+    known = table[table["ruler"] != UNSEEN].dropna(subset=["low"])
+    out = ((known["low"] > 0) | (known["high"] < 0)).sum()
+    first, many = leads(table)
+    assert first.startswith(f"Farthest from 0 of 1 rulers, {TASKS}: {RULER}, ") and "nan" not in first
+    assert f"{out} of {len(known)} intervals leave out 0" in many and f"about {0.05 * len(known):.1f} would" in many
+    tied = leads(table, THREE)[0]
+    assert tied.startswith(f"Farthest from 0 of 3 rulers, {THREE}: ")
+    assert leads(table[:0]) == []
 
 
 def test_the_sentences_say_what_was_measured_and_not_more():

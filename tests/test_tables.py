@@ -13,12 +13,14 @@ import pytest
 import tiny
 from scipy import stats
 
-from beft_lib import commands_table, plots_table, runtime, tables
+from beft_lib import commands_table, plots_table, runtime
 from beft_lib.display import descriptions
 from beft_lib.errors import DataError, UnknownName
 from beft_lib.methods import method_row
+from beft_lib.results import scored
 from beft_lib.runtime import MODELS
-from beft_lib.tables import METHODS, PARTS, Part, beside_paper, by_size, compare, fewest, overtaking, shipped, wide
+from beft_lib.table_parts import METHODS, PARTS, Part, grids
+from beft_lib.tables import at_the_edge, beside_paper, by_size, chosen_rates, compare, fewest, overtaking, shipped, wide
 from beft_lib.tasks import TASKS
 
 SECONDS = {"head": 10.0, "value": 60.0, "full": 100.0}
@@ -167,16 +169,50 @@ def test_the_parts_name_what_there_is() -> None:
 
 
 def test_seeds_come_one_whole_table_after_the_other() -> None:
-    every = list(tables.grids(["mini", "sizes"], [0, 1]))
+    every = grids(["mini", "sizes"], [0, 1])
     assert [(grid.seeds, grid.size) for grid in every] == [
         ((s,), size) for s in (0, 1) for size in ("low", "medium", "high")
     ]
-    (one,) = tables.grids(["pocket"], [0], n_train=300, models=["pocket-roberta"])
-    assert (one.model, one.n_train) == ("pocket-roberta", 300)
     with pytest.raises(DataError, match="--data"):
-        list(tables.grids(["real"], [0]))
+        grids(["real"], [0])
     with pytest.raises(UnknownName, match="pocket"):
-        list(tables.grids(["large"], [0]))
+        grids(["large"], [0])
+    with pytest.raises(UnknownName, match=r"model of pocket.*pocket-roberta"):
+        grids(["pocket"], [0], models=["pocket-robert"])
+
+
+def test_a_part_brings_its_recipe_and_what_is_given_goes_before_it() -> None:
+    """So the bare command goes on with the file that ships."""
+    (one,) = grids(["pocket"], [0], models=["pocket-roberta"])
+    assert (one.model, one.n_train, one.changes) == ("pocket-roberta", 300, {"epochs": 12})
+    assert one.rates == PARTS["pocket"].rates and one.own_rates == PARTS["pocket"].full_rates
+    (other,) = grids(["pocket"], [0], models=["pocket-roberta"], n_train=48, epochs=1, rates=[0.5], full_rates=())
+    assert (other.n_train, other.changes, other.rates) == (48, {"epochs": 1}, [0.5])
+    assert other.own_rates == PARTS["pocket"].full_rates
+    (papers,) = grids(["pocket"], [0], models=["pocket-roberta"], paper=True)
+    assert (papers.n_train, papers.changes, papers.rates, papers.own_rates) == (None, {}, (), ())
+    shapes = {(r["model"], r["n_train"], json.dumps(r["changes"].get("epochs"))) for r in scored(shipped())}
+    of_parts = {
+        (grid.model, grid.n_train or TASKS["stsb"].sizes[grid.size], json.dumps(float(grid.changes["epochs"])))
+        for grid in grids(["pocket", "sizes"], [0])
+    }
+    assert {shape for shape in shapes if shape[0].startswith("pocket")} <= of_parts
+
+
+def test_a_rate_at_the_end_of_its_grid_is_told() -> None:
+    tries = {"value": {1e-3: 0.5, 3e-3: 0.7, 1e-2: 0.6}, "head": {1e-3: 0.6, 3e-3: 0.6, 1e-2: None}}
+    rows = [
+        row(method, 0, score, n=225, learning_rate=rate, scored_on="held-out part of train")
+        for method, scores in tries.items()
+        for rate, score in scores.items()
+    ]
+    chosen = chosen_rates([*rows, *some_rows()]).set_index("method")
+    assert chosen["rate"].to_dict() == {"value": 3e-3, "head": 1e-3}
+    assert chosen["edge"].to_dict() == {"value": "", "head": "lowest"}
+    assert "In 1 of 2 cases" in at_the_edge(rows) and "lowest (1)" in at_the_edge(rows)
+    assert at_the_edge(rows[:3]) == "" == at_the_edge(some_rows())
+    with pytest.raises(UnknownName, match="vallue"):
+        compare(some_rows(), versus="vallue")
 
 
 def run(*arguments: str) -> int:

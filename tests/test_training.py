@@ -210,11 +210,17 @@ def test_killed_and_resumed_equals_uninterrupted(how, task, folder, model, tmp_p
     assert done.returncode != 0 and (tmp_path / "run").is_dir(), done.stderr
     saved = sorted(int(p.name.split("-")[1]) for p in (tmp_path / "run").glob("checkpoint-*"))
     assert saved[-1] == 6
+    state = tmp_path / "run" / "checkpoint-6" / "trainer_state.json"
+    kept = json.loads(state.read_text(encoding="utf-8"))["log_history"]
+    seconds = [entry["seconds"] for entry in kept if "step_loss" in entry]
+    assert len(seconds) == 6 and seconds == sorted(seconds) and seconds[0] > 0
+    state.write_text(state.read_text(encoding="utf-8").replace(str(seconds[-1]), "1234.5"), encoding="utf-8")
     whole = fine_tune(model, task, "value", epochs=4, learning_rate=1e-2)
     expected = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
     resumed = fine_tune(model, task, "value", epochs=4, learning_rate=1e-2, folder=tmp_path / "run")
     assert resumed.steps == 12 and resumed.metrics == whole.metrics
     assert np.array_equal(resumed.losses, whole.losses)
+    assert 1234.5 < resumed.seconds < 1300, "what was spent before the kill counts"
     assert all(torch.equal(p, expected[n]) for n, p in model.named_parameters() if n in expected)
 
 

@@ -58,6 +58,7 @@ def test_points_are_shares_and_gains_over_head_only():
     assert told_of.groupby("ruler")["share"].sum().to_numpy() == pytest.approx(1)
     assert told_of.loc[("importance", "query"), "share"] == pytest.approx((0.2 + 0.6) / 2)
     assert told_of.loc[("magnitude", "value"), "gain"] == pytest.approx((0.3 + 0.1) / 2)
+    assert told_of.loc[("magnitude", "value"), "gained"] == pytest.approx((0.3 + 0.1) / 2 / 0.5)  # of 1 - 0.5
     assert (told_of.xs("key", level="term")["gain"] == 0).all() and (told_of["seeds"] == 2).all()
 
 
@@ -105,6 +106,7 @@ def test_the_answer_in_plain_words_counts_what_is_there():
     text = "\n".join(plain(rows))
     assert "names the best term in 1 of 3 cells; a blind draw would in 1." in text
     assert "In 1 of the 3 cells whose key can do nothing it names the key" in text
+    assert "it gives away 26.7 % on average, the blind draw 26.7 %." in text  # .4 / 3 and 1.2 / 9, of .5
     assert 'Stopped early it is right in 2; in 3 it says "value". Somebody who says "value"' in text
     assert "More often right than that somebody: no ruler." in text
     winner = {"scores": {"query": 2.0, "key": 1.0, "value": 1.0}, "seconds": 1.0}
@@ -112,6 +114,15 @@ def test_the_answer_in_plain_words_counts_what_is_there():
         if "rulers" in row and row["seed"] == 1:
             row["rulers"]["output change"] = winner
     assert "that somebody: output change." in "\n".join(plain(rows))
+
+
+def test_all_biases_beside_the_best_term_are_held_to_a_test():
+    rows = []
+    for task, gains in (("sure", (0.1, 0.11, 0.12)), ("hardly", (0.3, -0.2, 0.01)), ("behind", (-0.1, -0.1, -0.11))):
+        for seed, gain in enumerate(gains):
+            cell = a_cell("m", task, seed, {"query": 0.6, "key": 0.5, "value": 0.7}, {})
+            rows += [{**row, "score": 0.7 + gain} if row["method"] == "all_biases" else row for row in cell]
+    assert "any one term in 2 of 3 rows of models and tasks (p below 0.05 in 1: paired" in plain(rows)[-1]
 
 
 def test_the_early_stop_is_held_to_its_aim():
@@ -140,7 +151,7 @@ def test_the_sentences_count_what_is_there():
     assert "2 cells" in text and "query in 1, key in 0, value in 1 of 2" in text
     assert "Right most often: magnitude, in 2 of 2" in text
     assert "always query; always value is right in 1" in text  # who ties is named, not only the first
-    assert "Least lost on average: magnitude with 0.0000; always value loses 0.0500" in text
+    assert "to gain: magnitude with 0.0 %; always value loses 10.0 %, a blind draw 26.7 %." in text  # of 1 - 0.5
     assert "name the same term in 1 of 2 cells; it is the best one in 1" in text
     assert "tuning it is tuning the head alone" in text
 

@@ -576,7 +576,7 @@ print("decay alone shrinks it as predicted:", abs(key["float32, eps 1e-6, decay 
 # In every row the key bias could do nothing. Its score ran from zero to values that one would take for a finding.
 #
 # - **$\varepsilon$:** once it is below the noise, Adam turns noise into steps. The paper's recipe says `1e-6`. PyTorch's default,
-#   `1e-8`, is still large enough here; on another model it may not be, so say yours.
+#   `1e-8`, lets a little through already: say yours.
 # - **Number format:** bfloat16 makes the noise larger, so that a safe $\varepsilon$ no longer is one.
 # - **Weight decay** needs no noise. Each step multiplies by 1 - 0.001 · 0.1 = 0.9999, and a vector that shrinks has a score.
 
@@ -586,7 +586,7 @@ print("decay alone shrinks it as predicted:", abs(key["float32, eps 1e-6, decay 
 #
 # So this course, like the paper's recipe, sets all three: $\varepsilon = 10^{-6}$, no weight decay, float32 for what is trained. That
 # makes the noise small, not harmless. MiniLM's dead key then scores next to nothing on RTE and CoLA. In the small models of
-# lesson 04, whose learning rates are mostly higher, it still reaches scores near 1 after twelve epochs. So **look at the key in every
+# lesson 04, whose key biases are some thirty times shorter still, it reaches scores near 1 after twelve epochs. So **look at the key in every
 # run: where it is dead and still scores, something other than the task is moving your biases**, and the ranking is not to be
 # trusted.
 
@@ -606,7 +606,7 @@ beft_lib.quiz("02")
 # - $b_v$ leaves attention as the constant that it was, and folds away: $b_o \leftarrow b_o + W_o b_v$. It never changes its own layer's map.
 # - $b_q$ tilts the map: it adds $b_q\cdot k_j/\sqrt d$ to key $j$, whoever asks.
 # - With rotary positions the key bias is turned with its key, so it lives. Where it is dead, a small $\varepsilon$, few digits, weight decay
-#   or a long training at a high rate can still give it a score: watch the key.
+#   or a long training can still give it a score, the sooner the shorter it was: watch the key.
 
 # %% [markdown]
 # ## Where next

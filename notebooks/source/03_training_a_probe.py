@@ -79,7 +79,7 @@ lengths = pd.DataFrame({term: pre[term].norm(dim=-1) for term in pre})  # (L, 3)
 show(lengths.rename_axis("layer"), "Length of each bias before training")
 
 # %% [markdown]
-# In the BERT models we have looked at, query biases are long, value biases several times shorter, and key biases
+# As in the other BERTs here, query biases are longest, value biases shorter (in MiniLM several times), key biases
 # tiny. Keep this table in mind: the importance score is *relative*, so a short vector needs only a
 # short move to score high.
 #
@@ -491,10 +491,10 @@ if measured:
 
 # %% [markdown]
 # Guessing gets one half right, and with RTE's 277 validation pairs chance alone moves an accuracy by three points. The
-# two runs that train most get furthest; no single term, the one with the clear score included, can be told from the
+# two runs that train most get furthest (one seed; lesson 04 has three); no single term, the one with the clear score included, can be told from the
 # head alone. *key* has the head's accuracy to the last digit: lesson 02 proved that it computes the same function.
 # In long runs rounding can still lead the two apart; such a difference is chance. And the scores
-# are as clear as if something had been learned. Always show performance beside the score.
+# are as clear as if something had been learned.
 
 # %% [markdown]
 # ## 8. Importance against magnitude
@@ -618,11 +618,11 @@ beft_lib.quiz("03")
 #
 # - A **probe** trains query, key and value bias together, as deltas on a frozen model, and scores how far each has
 #   moved.
-# - Adam evens out the size of the moves. What parts the terms is the direction, and how long the vectors were before.
+# - Adam evens out the size of the moves. What parts the terms is direction, and how long the vectors were.
 # - The choice settles early, and in long runs can change again (lesson 04); digits depend on the seed.
 # - A clear score is not learning: look at the loss, run a control with shuffled labels, show performance beside the
 #   score.
-# - The key bias stays put, because softmax cancels it. "Key" is "head only" under another name.
+# - The key bias hardly moves, because softmax cancels it; in long runs rounding can carry it. "Key" is "head only" under another name.
 
 # %% [markdown]
 # ## Where next

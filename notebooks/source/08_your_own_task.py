@@ -192,7 +192,8 @@ show(plots.runs(runs, chance=most))
 test = paired([one.run.score for one in every], [one.plain.score for one in every])
 gain, half = test["difference"], test["±"]
 shown = "above" if gain > half else "below" if gain < -half else "not to be told from"
-print(f"{choice} - head: {gain:+.3f} ± {half:.3f} over {test['n']} seeds: {shown} zero")
+measured = f"{gain:+.3f} ± {half:.3f}" if pd.notna(half) else f"{gain:+.3f} in every seed (no interval)"
+print(f"{choice} - head: {measured} over {test['n']} seeds: {shown} zero")
 
 # %% tags=["nbval-check-output"]
 print("the head is trained in both:", first.run.counts.head == first.plain.counts.head)
@@ -409,7 +410,8 @@ print("decay of the move does not:", bool(keys["weight decay 0.1"] < keys["as it
 #
 # - **three terms**: within one task and seed, is the order of the three scores that of the three performances?
 # - **query or value**: the same for these two alone.
-# - **task to task**: take one term of one model. Does it gain more over head only on those tasks where it scores higher?
+# - **task to task**: take one term of one model. Does it gain more over head only on those tasks where it scores higher? (A gain is a share of
+#   what head only leaves to gain, up to a perfect 1: the tasks have four different metrics.)
 #
 # All three are answered by **Kendall's tau**. Take every pair of things; count it as +1 if score and performance put them in the same
 # order, as −1 if not; and take the mean. So it is 1 for the same order, −1 for the reverse one, and about 0 if there is no relation.
@@ -417,11 +419,11 @@ print("decay of the move does not:", bool(keys["weight decay 0.1"] < keys["as it
 # **Predict:** a tau for each question, for the paper's importance. And for somebody who says "value, query, key" every time, without looking?
 
 # %%
-from beft_lib.relating import UNSEEN, relation, told
+from beft_lib.relating import UNSEEN, leads, relation, told
 from beft_lib.rulers import RULERS
 from beft_lib.verdicts import MEASURE, shipped
 
-measurements = shipped("rulers*.json")
+measurements = shipped("rulers*.json", with_biases=True)
 if measurements:
     related = relation(measurements)
     few = related["ruler"].isin(["importance", "magnitude", "Fisher, warm head", UNSEEN])
@@ -433,18 +435,28 @@ else:
 if measurements:
     show(relation_forest(related))
     show(pd.DataFrame({"what it is": RULERS}).rename_axis("ruler"), "The rulers of this picture")
-    say(told(measurements))
+    say([*told(measurements), *leads(related)])
+
+# %% [markdown]
+# A model that was given biases of zero has no importance, so it is not counted above. Here it is by itself, with magnitude in importance's place.
+
+# %%
+bare = shipped("rulers*.json", with_biases=False)
+if bare:
+    say([*told(bare, "magnitude"), *leads(relation(bare))])
 
 # %% [markdown]
 # Whatever stands there, read it with these limits:
 #
-# - **What was covered**: the first sentence names models, tasks and seeds. Beside importance, the rule that does not look is counted over the cells
-#   where importance is defined. The intervals are over tasks; no interval can say what another
-#   *kind* of model would do. With few tasks they are rough.
+# - **What was covered**: the first sentence of a list names models, tasks and seeds. The intervals are over tasks (one task from two sources
+#   counts as one); no interval can say what another *kind* of model would do. With few tasks they are rough.
+# - **Many intervals at once**: every ruler is asked three questions. Of twenty intervals one leaves out zero by chance, though nothing is
+#   there, and the strongest of many looks stronger than it is. So the ruler named as farthest from zero is one to measure again, not a finding.
 # - **A dead key is a trap.** Its performance is that of head only, so two of the three pairs only ask whether query and value beat the head. The
-#   open marker, which looks at nothing, gets these right. A ruler that reads moves can get them wrong: Adam moves a dead key, too (lesson 02).
+#   open marker, which looks at nothing, gets most of these right (counted in the list). A ruler that reads moves can get them wrong: Adam moves a dead key, too (lesson 02).
 # - **Task to task compares scores of different probes**: other learning rates, other numbers of steps. You have just seen what these do to a
-#   score. A tau near zero here can mean that there is no relation, or that the score's scale hides it.
+#   score. A tau near zero here can mean that there is no relation, or that the score's scale hides it. And where head only is nearly
+#   perfect, a share of what it leaves is a share of little.
 # - **Tau is about order.** It cannot say how many points a score of 0.3 is worth. If the order does not hold, no such number exists; if it
 #   does, it still has to be found.
 # - Where no term beats head only, there is no order in the performances but noise, and it pulls every tau towards zero.
@@ -482,9 +494,9 @@ scores = [sum(one.score for one in which) / len(every) for which in (runs[::2], 
 draft = f"""I tuned the {choice} bias. In a probe of {first.probe.steps[-1]} steps its importance was {top / next_best:.1f} times that
 of {second}. Over {len(every)} seeds it scored {scores[0]:.3f} ({first.run.metric}, {n} examples), and head only
 {scores[1]:.3f}: a difference of
-{gain:+.3f} ± {half:.3f}, {shown} zero; always the same answer scores {first.constant[1]:.3f}. It costs {counts.method:,}
+{measured}, {shown} zero; always the same answer scores {first.constant[1]:.3f}. It costs {counts.method:,}
 parameters beside the head's {counts.head:,}, and {size / 1000:.0f} kB on disk. Of {len(chosen) - 1} other settings,
-{len(changed)} changed the choice ({', '.join(changed) or 'none'}). I would not trust it for …"""
+{len(changed)} changed the choice ({", ".join(changed) or "none"}). I would not trust it for …"""
 print(textwrap.fill(" ".join(draft.split()), 110))
 
 # %% [markdown]
