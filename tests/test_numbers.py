@@ -145,7 +145,7 @@ ROWS: list[tuple[str, str, Basis]] = [
      lambda: all(abs(rte(term) - rte("head")) < 2 * error(0.5, 277) for term in ("query", "key", "value"))),
     ("03", "*key* has the head's accuracy to the last digit", lambda: rte("key") == rte("head")),
     ("04", "below 0.05", GIVEN), ("04", "(0.5, 0)", GIVEN), ("04", "(1.5, 0.5)", GIVEN), ("04", "$p = 0.9$", GIVEN),
-    ("04", "its scores mostly end above 0.8", lambda: np.mean(np.array(scores("pocket_bert")) > 0.8) > 0.75),
+    ("04", "importance mostly ends above 0.8", lambda: np.mean(np.array(scores("pocket_bert")) > 0.8) > 0.75),
     ("04", "about 0.29", lambda: most("magnitude", 2, 0, "importance", -1)[2]),
     ("04", "(0.71, 0.71)", lambda: most("magnitude", 2, 0, "importance", -1)[:2]),
     ("04", "(1.7, 0.7)", lambda: most("importance", 0.5, 0, "magnitude")[:2]),
