@@ -74,6 +74,7 @@ def run_agreement(args: argparse.Namespace) -> int:
 def _report(rows: list[dict[str, Any]]) -> None:
     from .comparing import agreement, cells, performance, split
     from .relating import leads, relation, told
+    from .tables import at_the_edge
     from .verdicts import early_stop, notes
 
     found = cells(rows)
@@ -95,7 +96,7 @@ def _report(rows: list[dict[str, Any]]) -> None:
                 _text(related), *told(of_kind, ruler), *leads(related),
             ]  # fmt: skip
             print("\n" + "\n".join(parts))
-    print("\n" + "\n".join([*early_stop(found), *notes(rows)]))
+    print("\n" + "\n".join([*early_stop(found), *notes(rows), *filter(None, [at_the_edge(rows)])]))
 
 
 def _text(frame: Any) -> str:

@@ -245,7 +245,8 @@ def notes(rows: Iterable[Row]) -> list[str]:
             p = f"p {ps[best]:.2f} by Holm for three terms" if not np.isnan(ps[best]) else "no spread for a p"
             told.append(
                 f"{model} on {task}: the best term ({best}) beats head only by {tests[best]['difference']:+.3f} "
-                f"({p}, {len(every)} seed{'s' if len(every) > 1 else ''}): no term is shown to help, so no ruler can."
+                f"({p}, {len(every)} seed{'s' if len(every) > 1 else ''}): no term is shown to help, and a "
+                "hit may be luck."
             )
     return told
 

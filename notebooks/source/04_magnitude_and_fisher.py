@@ -542,7 +542,7 @@ if bare:
 
 # %% [markdown]
 # Here magnitude is ahead of the rules that look at nothing (the intervals still overlap), and *loss without* too; where no term is shown to
-# help, that is luck. All terms start at zero: no old length can mislead. It is one model.
+# help, it may be luck. All terms start at zero: no old length can mislead. It is one model.
 #
 # ### Exercise 4: choose, and defend it
 #
