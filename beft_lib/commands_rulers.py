@@ -72,10 +72,11 @@ def run_agreement(args: argparse.Namespace) -> int:
 
 
 def _report(rows: list[dict[str, Any]]) -> None:
+    from .cautions import notes
     from .comparing import agreement, cells, performance, split
     from .relating import leads, relation, told
     from .tables import at_the_edge
-    from .verdicts import early_stop, notes
+    from .verdicts import early_stop
 
     found = cells(rows)
     tasks = list(dict.fromkeys(cell.task for cell in found))

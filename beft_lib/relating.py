@@ -74,7 +74,7 @@ def told(rows: Iterable[Row], ruler: str = "importance") -> list[str]:
     kept = [row for row in rows if row.get("model") not in bare] if having else rows
     table = relation(kept, (ruler, UNSEEN)).set_index(["ruler", "question"])
     without = f" In {len(found) - having} of them ({', '.join(bare)}) {ruler} is not defined." if bare else ""
-    sentences = [f"Covered: {_covered(found)}.{without}"]
+    sentences = [f"Covered: {covered(found)}.{without}"]
     for question in QUESTIONS:
         if (ruler, question) in table.index:
             beside = (
@@ -116,7 +116,7 @@ def leads(table: pd.DataFrame, question: str = "task to task") -> list[str]:
     return [*strongest, many] if len(known) else strongest
 
 
-def _covered(found: Sequence[Cell]) -> str:
+def covered(found: Sequence[Cell]) -> str:
     """How many cells, and of what; where a task came from several sources, which."""
     models, seeds = (list(dict.fromkeys(getattr(cell, name) for cell in found)) for name in ("model", "seed"))
     tasks: dict[str, dict[str, None]] = {}

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .architectures import TERMS
-from .comparing import ALWAYS, TIED, Cell, Row, _pick, agreement, cells, holm, paired, rooms, split
+from .cautions import notes
+from .comparing import ALWAYS, TIED, Cell, Row, _pick, agreement, cells, paired, rooms, split
 from .errors import DataError
 from .metrics import interval
+from .relating import covered
 from .results import shipped_rows
 from .rulers import RULERS
 
@@ -194,14 +196,12 @@ def told(rows: Iterable[Row]) -> list[str]:
     rows = list(rows)
     found = cells(rows)
     table, n = agreement(rows).set_index("ruler"), len(found)
-    groups = _grouped(found)
-    models, tasks = (dict.fromkeys(key[i] for key in groups) for i in (0, 1))
     best = {term: sum(term in cell.best for cell in found) for term in TERMS}
     rulers = table.loc[[name for name in RULERS if name in table.index]]
     blind = table.loc[[f"{ALWAYS}{term}" for term in TERMS]]
     right, always = _leaders(rulers["right"], "max"), _leaders(blind["right"], "max")
     return [
-        f"Measured: {n} cells (a cell is one model, one task, one seed): {', '.join(models)} on {', '.join(tasks)}.",
+        f"Measured: {covered(found)}.",
         "The term that does best: "
         + ", ".join(f"{term} in {count}" for term, count in best.items())
         + f" of {n} (where terms tie, each counts).",
@@ -226,55 +226,6 @@ def _least_lost(rulers: pd.Series, blind: pd.Series, random: float) -> list[str]
 
 def _percent(share: float) -> str:
     return "nothing (there is none)" if np.isnan(share) else f"{100 * share:.1f} %"
-
-
-def notes(rows: Iterable[Row]) -> list[str]:
-    """What has to be said beside the tables, in sentences: of each model its key, and of each task where no term is
-    shown to beat head only. That is three paired tests, and the best term is known from the same seeds: p is by Holm.
-    """
-    found = cells(rows)
-    told = []
-    for model in dict.fromkeys(cell.model for cell in found):
-        told += [_key_note(model, [cell for cell in found if cell.model == model])]
-    for (model, task), every in _grouped(found).items():
-        head = [cell.scores["head"] for cell in every]
-        tests = {term: paired([cell.scores[term] for cell in every], head) for term in TERMS}
-        ps = dict(zip(TERMS, holm(test["p"] for test in tests.values()), strict=True))
-        best = max(TERMS, key=lambda term: tests[term]["difference"])
-        if not any(ps[term] < 0.05 and tests[term]["difference"] > 0 for term in TERMS):
-            p = f"p {ps[best]:.2f} by Holm for three terms" if not np.isnan(ps[best]) else "no spread for a p"
-            told.append(
-                f"{model} on {task}: the best term ({best}) beats head only by {tests[best]['difference']:+.3f} "
-                f"({p}, {len(every)} seed{'s' if len(every) > 1 else ''}): no term is shown to help, and a "
-                "hit may be luck."
-            )
-    return told
-
-
-def _key_note(model: str, every: Sequence[Cell]) -> str:
-    facts = every[0].facts
-    kind = f"{facts.get('family', 'this family')}, {facts.get('positions', 'unknown')} positions"
-    same = [cell for cell in every if cell.rates.get("key") == cell.rates.get("head")]
-    apart = max((abs(cell.scores["key"] - cell.scores["head"]) for cell in same), default=0.0)
-    seen = _beside(apart, len(same), len(every))
-    if facts.get("key_is_dead"):
-        told = "softmax cancels the key bias, so tuning it is tuning the head alone"
-        why = " The gap is rounding in long runs (lesson 02)." if apart >= 0.0005 else ""
-        return f"{model} ({kind}): {told}; measured, {seen}{why}"
-    return f"{model} ({kind}): the key bias is alive here; as to key and head only, {seen}"
-
-
-def _beside(apart: float, same: int, of: int) -> str:
-    """How far key and head only are apart where both had one learning rate; where not, two recipes are compared."""
-    others = f"their learning rates, each chosen on held-out data, differ in {_cells(of - same)}: two recipes"
-    if not same:
-        return f"{others}, so the two cannot be compared."
-    largest = f"at most {apart:.3f} apart" if apart >= 0.0005 else "equal to three decimals" if apart else "equal"
-    return f"the two are {largest} in {_cells(same)}{f' ({others}, not counted)' if same < of else ''}."
-
-
-def _cells(count: int) -> str:
-    return f"{count} cell{'s' if count != 1 else ''}"
 
 
 def _agreeing(found: Sequence[Cell]) -> str:

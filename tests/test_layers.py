@@ -76,6 +76,7 @@ FLOORS: dict[str, tuple[int, str]] = {
     "shards": (4, "the part of experiments that shares a grid among jobs"),
     "rulers": (4, "runs to what each ruler says: the part of experiments that measures rulers"),
     "comparing": (4, "rows to the statistics over them: the part of experiments that runs nothing"),
+    "cautions": (4, "the part of verdicts that says what speaks against them"),
     "verdicts": (4, "the part of comparing that puts its statistics into tables and words"),
     "relating": (4, "the part of comparing that relates scores to performance in number"),
     "six_tasks": (4, "rows to the table of one lesson: as comparing, it runs nothing"),

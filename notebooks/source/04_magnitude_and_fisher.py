@@ -445,8 +445,9 @@ print("new head, empirical and true within a fifth:", bool(abs(kinds["value, ove
 # "value" *without looking*?
 
 # %%
+from beft_lib.cautions import notes
 from beft_lib.comparing import agreement, performance
-from beft_lib.verdicts import MEASURE, alike, by_model, lost, notes, plain, points, shipped, told
+from beft_lib.verdicts import MEASURE, alike, by_model, lost, plain, points, shipped, told
 
 measurements = shipped("rulers*.json", with_biases=True)
 if not measurements:
