@@ -56,6 +56,7 @@ def relation(rows: Iterable[Row], rulers: Sequence[str] = (*RULERS, UNSEEN)) -> 
         for question, statistic in _STATISTICS.items() if having else ():
             tau = float(statistic(having, tasks, ruler, every[None])[0])
             low, high = _interval(tau, statistic(having, tasks, ruler, without_one))
+            tau = 0.0 if abs(tau) < TIED else tau  # of means, so a zero may carry rounding
             lines.append({"ruler": ruler, "question": question, "tau": tau, "low": low, "high": high,
                           "tasks": len(tasks), "cells": len(having)})  # fmt: skip
     table = pd.DataFrame(lines)
