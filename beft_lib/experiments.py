@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ class Grid:
         rates: learning rates to choose from for each task and method, on a held-out part of *train* (validation is
             never looked at); () takes the recipe's. ``rate_seed`` draws the examples and the part held out.
         own_rates: the same for a method with a rate of its own (full); () takes ``rates_for``'s.
+        rates_of: the same for methods by name, before both: ``{"lora": (3e-4, 1e-3)}``.
         held_out: share of train that is held out for it.
         prompted: ask a language model in words (None: where the task knows no other way).
         size: how many training examples where ``n_train`` does not say: the task's "low", "medium" or "high".
@@ -62,6 +63,7 @@ class Grid:
     changes: Mapping[str, Any] | None = None
     rates: Sequence[float] = ()
     own_rates: Sequence[float] = ()
+    rates_of: Mapping[str, Sequence[float]] = field(default_factory=dict)
     rate_seed: int = 0
     held_out: float = 0.25
     rulers: bool = False
@@ -77,6 +79,11 @@ class Grid:
     def trained(self) -> list[str]:
         """The methods that train; the others only ask."""
         return [method for method in self.methods if method_row(method).shots is None]
+
+    def tried(self, method: str) -> Sequence[float]:
+        """The learning rates that are tried for a method."""
+        own = self.own_rates if method_row(method).learning_rate is not None else ()
+        return self.rates_of.get(method) or own or rates_for(method, self.rates)
 
     def task(self, name: str | Task, seed: int) -> Task:
         if isinstance(name, Task):
@@ -110,7 +117,7 @@ def run_grid(
     tasks = {(at, seed): grid.task(name, seed) for at, name in enumerate(grid.tasks) for seed in grid.seeds}
     for task in tasks.values():
         _check_task(grid, task)
-    rates = len(grid.tasks) * len(grid.trained) * len(grid.rates)
+    rates = len(grid.tasks) * sum(len(grid.tried(method)) for method in grid.trained) if grid.rates else 0
     bar = progress_bar(len(grid) + rates, f"runs of {Path(grid.model).name}", progress)
     bar.unit = "run"
     with bar:
@@ -212,16 +219,16 @@ class _Runs:
         grid = self.grid
         part = held_out(grid.task(name, grid.rate_seed), grid.held_out, grid.rate_seed)
         scores = {}
-        own = method_row(method).learning_rate is not None and grid.own_rates
-        for rate in own or rates_for(method, grid.rates):
+        tried = grid.tried(method)
+        for rate in tried:
             changes = {**(grid.changes or {}), "learning_rate": rate}
             row = yield from self.once(part, method, grid.rate_seed, changes, "held-out part of train")
             if row["score"] is not None and not math.isnan(row["score"]):
                 scores[rate] = row["score"]
         if not scores:
-            tried = ", ".join(f"{rate:g}" for rate in own or rates_for(method, grid.rates))
+            rates = ", ".join(f"{rate:g}" for rate in tried)
             raise TrainingError(
-                f"{method} on {part.name} diverged at every learning rate tried ({tried}); the tries are rows of "
+                f"{method} on {part.name} diverged at every learning rate tried ({rates}); the tries are rows of "
                 f"{self.sheet.path}. Give smaller rates (a method with a rate of its own: own_rates)."
             )
         self.rates[method] = max(sorted(scores), key=scores.__getitem__)

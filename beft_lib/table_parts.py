@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ class Part:
         epochs: None for the paper's.
         rates: learning rates to choose from for each method, on a held-out part of train; () for the paper's.
         full_rates: those of full, which wants smaller ones; () for a hundredth.
+        rates_of: those of other methods by name, where theirs are others.
     """
 
     title: str
@@ -38,18 +39,21 @@ class Part:
     epochs: float | None = None
     rates: tuple[float, ...] = ()
     full_rates: tuple[float, ...] = ()
+    rates_of: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
+# LoRA moves matrices: at the rates of the biases it learned nothing on MiniLM.
+_LORA: dict[str, tuple[float, ...]] = {"lora": (3e-4, 1e-3, 3e-3, 1e-2)}
 _POCKET: dict[str, Any] = {"epochs": 12, "rates": (1e-3, 3e-3, 1e-2), "full_rates": (3e-5, 1e-4, 3e-4, 1e-3)}
 PARTS: dict[str, Part] = {
     "mini": Part("MiniLM on the shipped English tasks", ("minilm",), "mini", ("stsb", "sst2", "rte"),
-                 epochs=8, rates=(3e-3, 1e-2), full_rates=(1e-4, 3e-4)),
+                 epochs=8, rates=(3e-3, 1e-2), full_rates=(1e-4, 3e-4), rates_of=_LORA),
     "pocket": Part("the pocket models on their own world", ("pocket-bert", "pocket-roberta"), "pocket",
                    ("cola", "stsb", "rte"), n_train=300, **_POCKET),  # where head only leaves something to learn
     "sizes": Part("more examples: where full overtakes", ("pocket-bert",), "pocket", ("stsb",),
                   ("medium", "high"), ("head", "value", "full"), **_POCKET),
     "real": Part("MiniLM on the real RTE and CoLA (--data FOLDER)", ("minilm",), None, ("rte", "cola"),
-                 epochs=8, rates=(1e-3, 3e-3, 1e-2), full_rates=(3e-5, 1e-4, 3e-4)),
+                 epochs=8, rates=(1e-3, 3e-3, 1e-2), full_rates=(3e-5, 1e-4, 3e-4), rates_of=_LORA),
 }  # fmt: skip
 RECIPE = ("n_train", "epochs", "rates", "full_rates")  # what may be given instead of a part's
 
@@ -84,7 +88,11 @@ def grids(
         if model not in every:
             raise UnknownName(f"model of {', '.join(names) or 'no part'}", model, every)
     given = {name: value for name, value in recipe.items() if value is not None and value != ()}
-    bare = dict.fromkeys(RECIPE[:2]) | dict.fromkeys(RECIPE[2:], ()) if paper else {}
+    bare: dict[str, Any] = {}
+    if paper:
+        bare = {"n_train": None, "epochs": None, "rates": (), "full_rates": (), "rates_of": {}}
+    elif given.get("rates"):
+        bare = {"rates_of": {}}  # what is asked for counts for all
     parts = [replace(PARTS[name], **(bare | given)) for name in names]
     return [grid for seed in seeds for part in parts for grid in _grids(part, seed, data, methods, models)]
 
@@ -95,5 +103,6 @@ def _grids(part: Part, seed: int, data: Path | None, methods: Sequence[str], mod
         for size in part.sizes:
             yield Grid(
                 model, part.tasks, methods or part.methods, (seed,), part.data or data,
-                part.n_train if len(part.sizes) == 1 else None, changes, part.rates, part.full_rates, size=size,
+                part.n_train if len(part.sizes) == 1 else None, changes, part.rates, part.full_rates,
+                rates_of=part.rates_of, size=size,
             )  # fmt: skip

@@ -189,6 +189,9 @@ def test_a_part_brings_its_recipe_and_what_is_given_goes_before_it() -> None:
     (other,) = grids(["pocket"], [0], models=["pocket-roberta"], n_train=48, epochs=1, rates=[0.5], full_rates=())
     assert (other.n_train, other.changes, other.rates) == (48, {"epochs": 1}, [0.5])
     assert other.own_rates == PARTS["pocket"].full_rates
+    (mini,), (asked,) = grids(["mini"], [0]), grids(["mini"], [0], rates=[0.5])
+    assert list(mini.tried("lora")) == [3e-4, 1e-3, 3e-3, 1e-2] and list(mini.tried("value")) == [3e-3, 1e-2]
+    assert list(mini.tried("full")) == [1e-4, 3e-4] and list(asked.tried("lora")) == [0.5]
     (papers,) = grids(["pocket"], [0], models=["pocket-roberta"], paper=True)
     assert (papers.n_train, papers.changes, papers.rates, papers.own_rates) == (None, {}, (), ())
     shapes = {(r["model"], r["n_train"], json.dumps(r["changes"].get("epochs"))) for r in scored(shipped())}
