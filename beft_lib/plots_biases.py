@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -104,7 +104,7 @@ def _arrow(ax: Axes, start: Box, end: Box, text: str) -> None:
     x, y = (a[0] + b[0]) / 2, (a[1] + b[1]) / 2
     slope = (b[1] > a[1]) - (b[1] < a[1])
     if down or not slope:
-        place = {"ha": "left", "va": "center"} if down else {"ha": "center", "va": "bottom"}
+        place: dict[str, Any] = {"ha": "left", "va": "center"} if down else {"ha": "center", "va": "bottom"}
         ax.text(x + 0.12 * down, y + 0.17 * (not down), text, fontsize=9.5, **place)
     else:  # beside a slope the text keeps off the line
         ax.text(x, y - 0.12 * slope, text, fontsize=9.5, ha="left", va="top" if slope > 0 else "bottom")

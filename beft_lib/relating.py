@@ -178,7 +178,7 @@ def taus_b(x: np.ndarray, y: np.ndarray, draws: np.ndarray) -> np.ndarray:
     """
     there = ~(np.isnan(x) | np.isnan(y))
     measured: Any = [draw[there[draw]] for draw in draws]
-    return np.array([stats.kendalltau(x[at], y[at]).statistic if len(at) > 1 else np.nan for at in measured])
+    return np.array([stats.kendalltau(x[at], y[at])[0] if len(at) > 1 else np.nan for at in measured])
 
 
 def _scores(cell: Cell, ruler: str) -> dict[str, float]:

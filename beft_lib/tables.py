@@ -190,8 +190,7 @@ def at_the_edge(rows: Iterable[Row]) -> str:
     chosen = chosen_rates(rows)
     if not len(chosen) or not (chosen["edge"] != "").any():
         return ""
-    ends = chosen["edge"].value_counts()
-    low, high = ends.get("lowest", 0), ends.get("highest", 0)
+    low, high = ((chosen["edge"] == end).sum() for end in ("lowest", "highest"))
     return (
         f"In {low + high} of {len(chosen)} cases the learning rate chosen is the lowest ({low}) or the highest "
         f"({high}) that was tried: a wider grid may do better."

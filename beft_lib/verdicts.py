@@ -101,7 +101,7 @@ def alike(table: pd.DataFrame) -> pd.DataFrame:
     for group in groups:
         first, *more = sorted(group, key=lambda name: not name.startswith(ALWAYS))
         named[first] = f"{first} and {len(more)} more" if len(more) > 1 else " = ".join([first, *more])
-    return table[list(named)].rename(columns=named)
+    return table.loc[:, list(named)].set_axis(list(named.values()), axis=1)
 
 
 def by_model(rows: Iterable[Row]) -> pd.DataFrame:

@@ -209,7 +209,7 @@ def _map(weights: np.ndarray, before: np.ndarray) -> list[str]:
         parts.append(f'<rect x="{x}" y="{y}" width="{_CELL}" height="{_CELL}" fill="{colour}"/>')
         for down, size, text in (
             (0, 14, f"{100 * weight:.0f}"),
-            (16, 11, f"({changed(100 * weight, 100 * before[i, j])})"),
+            (16, 11, f"({changed(100 * weight, 100 * float(before[i, j]))})"),
         ):
             parts.append(
                 f'<text x="{x + _CELL / 2}" y="{y + _CELL / 2 + down:.0f}" font-size="{size}" text-anchor="middle" '

@@ -14,8 +14,8 @@ FRAME = (
     'title context question answer passage word same meaning these two sentences other words how many . , : ? " \n'
 ).split(" ")
 VERDICT = "great terrible true false yes no maybe right wrong".split(" ")
-HIDDEN = dict.fromkeys(FRAME, 1 / 3) | dict.fromkeys(VERDICT, 2.0)
-HIDDEN_LATER = dict.fromkeys(FRAME, 1 / 3) | dict.fromkeys([*VERDICT, *"012345"], 4.0)
+HIDDEN: dict[str, float] = {**dict.fromkeys(FRAME, 1 / 3), **dict.fromkeys(VERDICT, 2.0)}
+HIDDEN_LATER: dict[str, float] = {**dict.fromkeys(FRAME, 1 / 3), **dict.fromkeys([*VERDICT, *"012345"], 4.0)}
 
 
 @dataclass(frozen=True)
