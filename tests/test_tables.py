@@ -264,6 +264,13 @@ def test_what_lesson_05_says_of_the_table_that_ships_is_so() -> None:
         }
         for versus in ("value", "head")
     }
+    alike = told["value"]["minilm", "stsb"]
+    assert abs(alike.loc["full", "- value"]) < alike.loc["full", "± of it"] and set(alike["seeds"]) == {5}
+    assert alike.loc["random_uniform", "- value"] < -0.2 and alike.loc["head", "- value"] < -0.3
+    assert alike.loc["lora", "±"] > 0.15 and alike.loc["lora", "score"] < 0.5
+    pleased = told["value"]["minilm", "sst2"]
+    assert told["head"]["minilm", "sst2"].loc[["query", "value"], "- head"].max() < 0.05
+    assert pleased.loc[["lora", "full"], "score"].min() > pleased.drop(["lora", "full"])["score"].max()
     for model in ("pocket-bert", "pocket-roberta"):
         for task in ("cola", "stsb"):
             score = told["value"][model, task]["score"]

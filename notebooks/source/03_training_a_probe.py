@@ -445,7 +445,7 @@ show(table.assign(choice=[seen.best for seen in settled.values()]), "Where each 
 # %% [markdown]
 # All stop at the earliest step possible: the first ten, while Adam's mean fills, are not looked at, and then the order
 # has to stand for ten. Learning rates differ, so compare terms within a row, not tasks with each other. "Settled" says that the order stood
-# still for ten steps, not that it always will, nor that it is good.
+# still for ten steps, not that it always will.
 
 # %% [markdown]
 # ## 7. A choice that comes too easily

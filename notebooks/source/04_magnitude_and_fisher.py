@@ -460,7 +460,7 @@ if measurements:
 
 # %% [markdown]
 # How to read it. A *cell* is one model, one task and one seed. **picks**: how often it named q, k and v. **right**: the share of cells in which its pick did best, with a 95 % interval from
-# **low** to **high**. **lost**: performance given away on average, in the metric's unit; **lost when wrong**, over the wrong picks alone; **share lost**, of what head only leaves to gain, one scale for unlike metrics. **cost**: seconds, relative to one full fine-tuning (finding a rate not counted). **tau**: how
+# **low** to **high**. **lost**: performance given away, in the metric's unit; **lost when wrong**, over the wrong picks alone; **share lost**, of what head only leaves to gain, one scale for unlike metrics. **cost**: seconds, relative to one full fine-tuning (finding a rate not counted). **tau**: how
 # well its order of the three terms agrees with the measured order, from −1 to 1. The last lines are rules that look at nothing, which a ruler has to
 # beat.
 #
@@ -470,14 +470,14 @@ if measurements:
 # Look at **picks** again, at the k. In these encoders the key bias can do *nothing*. A ruler that names it has been fooled by rounding noise
 # (section 1), or, *loss without*, finds both other moves harmful. *output change* cannot make this mistake, because it looks at what the move does.
 #
-# **Predict:** compare *importance*, *at random* and the best *always*. What is the answer, in one sentence?
+# **Predict:** compare *importance*, *at random* and the best *always*. What is the answer?
 
 # %%
 if measurements:
     say(plain(measurements))
 
 # %% [markdown]
-# That is the lesson's result, and not what the paper leads one to expect. It is no test of the paper's recipe: these probes ran eight or twelve
+# That is the lesson's result, not what the paper leads one to expect. It is no test of the paper's recipe: these probes ran eight or twelve
 # epochs at the rate that suited all biases, mostly far above the paper's. Nor does it prove the rulers useless: query and value are often nearly
 # tied (table "Mean performance" below), and then there is little to find. A choice is a *suggestion*; only tuning tells its worth.
 #
@@ -488,7 +488,7 @@ if measurements:
     show(by_model(measurements), "Cells in which the choice was the best term")
 
 # %% [markdown]
-# MiniLM's importance never names the dead key. It says "value" in every cell, so it is as right as somebody who always does. All that the files say:
+# MiniLM's importance never names the dead key. It says "value" in every cell, so it is as right as somebody who always does. The rest:
 
 # %%
 if measurements:
@@ -499,7 +499,7 @@ if measurements:
 #
 # - A ruler that always names the same term has not *looked* at your task, however often it is right.
 # - Where no term beats head only, there is nothing to pick, and every ruler's hit is luck.
-# - Cells share models and tasks. They are fewer independent trials than their number says.
+# - Cells share models and tasks: they are fewer independent trials than their number says.
 #
 # As in the paper's figure, here is every score beside what it should predict: across, a term's share of the ruler's three scores; upwards, what that
 # term, tuned alone, gains, as a share of what head only leaves. **Predict:** if the *score*, and not only the order, told how much a term is worth, how would the points lie?
@@ -509,7 +509,7 @@ if measurements:
     show(score_against_performance(points(measurements)))
 
 # %% [markdown]
-# They would rise from left to right, along one line. Marks in a column say that the score is the same whatever the gain. On
+# They would rise along one line. Marks in a column say that the score is the same whatever the gain. On
 # pocket-bert there is a reason: trained long at a high rate, importance mostly ends above 0.8, and a share of three equal numbers is a third.
 #
 # Then the losses, task by task. Rulers that lose the same everywhere share a column.
@@ -531,7 +531,7 @@ if measurements:
 # %% [markdown]
 # Where *all_biases* does better than the three columns before it, the reason to choose is the size of the file, not the score (lesson 05).
 #
-# Many models have no biases. One can add some of zero (lesson 07); from zero, importance is 1 for any move. The other rulers still work, and with
+# Many models have no biases. One can add some of zero (lesson 07): importance is then 1 for any move, the other rulers work, and with
 # rotary positions the key is alive. **Predict:** will they do better?
 
 # %%

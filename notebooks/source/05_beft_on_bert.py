@@ -107,9 +107,8 @@ print("each of these trains more than the one before: value, qkv, all biases, fu
 # %% [markdown]
 # Parameters are the cost that papers print. There are three more: the **optimizer**, which keeps two numbers for every
 # one that is trained; the **file** that you store for each task; and the **memory** of a training step. The calculator
-# estimates all of them for models that you may not have. (With the keyboard: Tab to a control; the space bar opens a list.
-# The arrow keys choose, Enter takes.
-# Where no widgets run, the picture shows one setting.)
+# estimates all of them for models that you may not have. (By keyboard: Tab, space bar, arrow keys, Enter. Where no widgets
+# run, the picture shows one setting.)
 #
 # **Predict:** how much of the memory of full fine-tuning does the value bias save, for BERT-base with 16 examples of
 # 128 tokens? And which part of the bar shrinks most?
@@ -121,7 +120,7 @@ cost_calculator("bert-base-cased", "value", batch=16, length=128)
 # Things to try:
 #
 # 1. Change the batch from 16 to 64, and look at the optimizer memory.
-# 2. Set one example of 16 tokens. What is left of the bars, and which methods stand out?
+# 2. Set one example of 16 tokens. What is left of the bars?
 # 3. Choose `opt-6.7b`, and compare `value` with `full`. Which of the two fits a card of 40 GB?
 #
 # What you should see: the optimizer's share depends on the method alone, what is kept for the backward pass on batch
@@ -226,8 +225,8 @@ live = pd.DataFrame([row for each in runs.values() for row in each.rows()])
 show(plots.runs(live, chance=0.5))
 
 # %% [markdown]
-# On the left, each open mark is a run, each filled one a mean with its interval. On the right is the time. Did it come
-# out as you predicted? Before you answer, look at how wide the intervals are: three seeds are few.
+# On the left, each open mark is a run, each filled one a mean with its interval; on the right is the time. Did it come
+# out as you predicted? Look at how wide the intervals are: three seeds are few.
 #
 # If `full` is far ahead, and the biases hardly above the head, remember what this is: a **short race**. There were a
 # few dozen steps, and in each of them no number moves by more than about the learning rate. Millions of numbers get
@@ -297,8 +296,7 @@ show(yours[columns].set_index("method"), "Your runs, each against the head alone
 # Read a row from left to right. What did the method add to the head, with which doubt, at which share of full
 # fine-tuning's time, with how many parameters, and as how large a file? Where `- head` is smaller than `± of it`, these
 # seeds do not show that the method helps at all. The head's time is one forward pass of three. (Seconds mean something
-# on a machine that does nothing else meanwhile. The one that made the outputs stored in this notebook was shared: read
-# its seconds to one digit.)
+# on a machine that does nothing else meanwhile.)
 #
 # The same as a picture: score against what has to be stored for each task.
 
@@ -330,9 +328,13 @@ if not measured:
     print(tables.NOT_YET)
 
 # %% [markdown]
+# On **MiniLM**, *stsb* (how alike are two sentences?) is what the paper is about. The value bias alone ends far above the head, and far
+# above as many random numbers; these seeds do not tell it from *full*. (LoRA's rate, chosen on one seed, fails on others.) On *sst2* a term adds little to the
+# head, and LoRA and *full* are ahead.
+#
 # On the **pocket encoders** `key` is `head`, but for what Adam makes of rounding. On *cola* and *stsb* more is better, prefix tuning
 # aside: all biases, LoRA and *full* come out above any one term. On *rte* little is to be had at all. `random_uniform`, the same
-# count drawn anywhere, stays behind `value` on *stsb*, and is hardly told from it elsewhere. So "which ones" matters, and less
+# count drawn anywhere, stays behind `value` on *stsb*, and is hardly told from it elsewhere. So "which ones" matters, less
 # than one might hope.
 #
 # An earlier version of this table tried two rates for *full*, and had it guessing on *rte*; two smaller ones brought it level with
@@ -410,7 +412,6 @@ print("seeds of ours:", ", ".join(f"{method} {n}" for method, n in seeds.items()
 # - **Is anything learned?** Rows near fifty per cent are guesses. A smaller model may not learn RTE at all from 300
 #   examples. Then the best order is an order of luck, in either table.
 # - **Was the recipe fair to each?** The authors tuned their learning rates on their model. Ours is another one.
-#   (`python -m beft_lib table --rates 1e-4 1e-3 1e-2` chooses one for each method, on a part of *train*.)
 # - **Who takes part?** The paper's table has no head-only row.
 #
 # Nothing was changed to make the orders agree.
@@ -479,7 +480,7 @@ for file in sorted(folder.iterdir()):
 # %% [markdown]
 # The numbers are in `adapter_model.safetensors`: tensors and nothing that could run. Your `adapter_bytes` should be
 # just below its size (names of the tensors come on top). `README.md` is the **model card**: for people, and for the
-# hub if you upload the folder. Its first lines after the front matter:
+# hub if you upload the folder. Its first lines:
 
 # %%
 card = (folder / "README.md").read_text(encoding="utf-8")
@@ -491,8 +492,7 @@ print(card.split("---\n")[2].strip()[:1100])
 #
 # ### In stock PEFT, and back
 #
-# `adapter_config.json` is there for PEFT, which knows this format as `BeftConfig`. A colleague who has never heard of
-# this course needs two lines.
+# `adapter_config.json` is there for PEFT, which knows this format as `BeftConfig`. A colleague needs two lines.
 #
 # **Predict:** by how much will the logits differ, from ours and from those without an adapter?
 
@@ -558,7 +558,7 @@ print("and sst2 as before:", torch.allclose(logits(fresh), ours, atol=1e-4))
 # ### Merge
 #
 # If one task is all you need, put the delta into the bias for good. `merge_adapter` leaves a stock model: the same
-# modules, the same keys, nothing of ours. Anything that loads BERT loads it, at BERT's speed. To tune it further, save it with
+# modules, the same keys, nothing of ours. Anything that loads BERT loads it. To tune it further, save it with
 # `save_pretrained`, and load that folder. (The pooler's bias counts
 # as head: exercise 1.)
 
