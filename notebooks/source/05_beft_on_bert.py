@@ -321,8 +321,8 @@ print("all parameters are more than fifty times as large:", size["full"] > 50 * 
 # %%
 measured = tables.shipped()
 few = tables.fewest(measured)  # more examples of a task: below
-for model, of in tables.compare(few).groupby("model", sort=False) if few else ():
-    show(tables.wide(of), f"{model}, measured by the course: mean ± half the 95 % interval")
+for whose, of in tables.compare(few).groupby("model", sort=False) if few else ():
+    show(tables.wide(of), f"{whose}, measured by the course: mean ± half the 95 % interval")
     show(plots_table.by_field(of))
 if not measured:
     print(tables.NOT_YET)
