@@ -29,7 +29,7 @@ STAND_INS: dict[str, dict[str, Any]] = {
     "04": {"tables": {"importance": _FRAME, "magnitude": _FRAME / 2}},
     "08": {
         "choice": "value", "second": "query", "top": 0.6, "next_best": 0.2, "every": range(3), "scores": (0.71, 0.66),
-        "n": 200, "gain": 0.05, "half": 0.04, "shown": "more than", "size": 16_000, "chosen": range(6),
+        "n": 200, "measured": "+0.050 ± 0.040", "shown": "above", "size": 16_000, "chosen": range(6),
         "changed": ["seed 1"], "counts": SimpleNamespace(method=2304, head=1538),
         "first": SimpleNamespace(
             probe=SimpleNamespace(steps=[0, 150]), run=SimpleNamespace(metric="accuracy"), constant=("always", 0.5)

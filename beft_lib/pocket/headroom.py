@@ -19,10 +19,11 @@ import torch
 from ..biases import add_biases
 from ..experiments import held_out
 from ..files import write_text_whole
-from ..methods import ASKING, fine_tune
+from ..methods import ASKING
 from ..models import load_model
 from ..runtime import user_folder
 from ..tasks import Task, load_task
+from ..tuning import fine_tune
 from .tokenizer import make_tokenizer
 from .untrained import make_model
 
