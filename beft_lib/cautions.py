@@ -17,12 +17,12 @@ def notes(rows: Iterable[Row]) -> list[str]:
     found = cells(rows)
     models = list(dict.fromkeys(cell.model for cell in found))
     told = [_key_note(model, [cell for cell in found if cell.model == model]) for model in models]
-    open_ = _not_shown(found)
+    open_on = _not_shown(found)
     told += [
         f"{model}: no term is shown to beat head only (p by Holm, of three terms), and a hit may be luck, on "
-        f"{', '.join(open_[model])}."
+        f"{', '.join(open_on[model])}."
         for model in models
-        if model in open_
+        if model in open_on
     ]
     return told
 

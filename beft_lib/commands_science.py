@@ -124,8 +124,8 @@ def _check_saving(method: str, folder: Path, checkpoints: Path | None) -> None:
             f"--save keeps an adapter, which holds biases and the head; {row.name!r} ({row.title}) moves more. Leave "
             f"--save out, or choose one of {fit}. What keeps the others is told by save_adapter(run, folder) in Python."
         )
-    one, other = folder.resolve(), folder.resolve() if checkpoints is None else checkpoints.resolve()
-    if checkpoints is not None and (one in (other, *other.parents) or other in one.parents):
+    one, other = folder.resolve(), checkpoints.resolve() if checkpoints else None
+    if other and (one.is_relative_to(other) or other.is_relative_to(one)):
         raise AdapterError(
             f"--save {folder} and --resume {checkpoints} are one folder, or one lies in the other: saving would delete "
             "the checkpoints. Give the adapter a folder of its own."

@@ -231,8 +231,13 @@ class _Runs:
                 f"{method} on {part.name} diverged at every learning rate tried ({rates}); the tries are rows of "
                 f"{self.sheet.path}. Give smaller rates (a method with a rate of its own: own_rates)."
             )
-        self.rates[method] = max(sorted(scores), key=scores.__getitem__)
+        self.rates[method] = best_rate(scores)
         return self.rates[method]
+
+
+def best_rate(scores: Mapping[float, float]) -> float:
+    """The learning rate of the best score; the smallest among equals."""
+    return max(sorted(scores), key=scores.__getitem__)
 
 
 def held_out(task: Task, share: float = 0.25, seed: int = 0) -> Task:

@@ -112,7 +112,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Runs:
-    """The same run with several seeds, in their order. The model holds the last one.
+    """The same run with several seeds, in their order. The model holds the last one, unless it was ``stopped``.
 
     Attributes:
         stopped: "" or where it was interrupted; ``runs`` are then those that were finished before.

@@ -12,6 +12,7 @@ import numpy as np
 
 from . import runtime
 from .comparing import paired
+from .experiments import best_rate
 from .methods import method_row
 from .metrics import interval
 from .results import scored, shipped_rows, source_names
@@ -166,8 +167,7 @@ def overtaking(sized: pd.DataFrame) -> list[str]:
 def chosen_rates(rows: Iterable[Row]) -> pd.DataFrame:
     """Which learning rate each method took, and whether the grid ended there: one line a model, task, size and method
     for which rates were tried on a held-out part of train. ``edge``: "lowest" or "highest" of those tried, or "".
-
-    The rate is the one that ``experiments.run_grid`` takes: of the best score, the smallest among equals.
+    ``n_train`` is what was left to train on.
     """
     import pandas as pd
 
@@ -175,13 +175,14 @@ def chosen_rates(rows: Iterable[Row]) -> pd.DataFrame:
     for row in rows:
         if row.get("scored_on", "validation") != "validation":
             score = -np.inf if row["score"] is None else row["score"]
-            tries.setdefault(tuple(row[name] for name in (*FIELD, "method")), {})[row["learning_rate"]] = score
+            key = (*(row[name] for name in (*FIELD, "method")), _recipe(row))
+            tries.setdefault(key, {})[row["learning_rate"]] = score
     lines = []
     for key, scores in tries.items():
-        tried = sorted(scores)
-        best = max(tried, key=scores.__getitem__)
+        tried, best = sorted(scores), best_rate(scores)
         edge = "lowest" if best == tried[0] else "highest" if best == tried[-1] else ""
-        lines.append({**dict(zip((*FIELD, "method"), key, strict=True)), "rate": best, "edge": edge, "tried": tried})
+        of = dict(zip((*FIELD, "method", "recipe"), key, strict=True))
+        lines.append({**of, "rate": best, "edge": edge, "tried": tried})
     return pd.DataFrame(lines)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -254,6 +255,19 @@ def test_rows_that_ship_are_read_and_missing_files_are_no_rows(tmp_path: Path, m
     assert shipped() == []
 
 
+@pytest.mark.parametrize("name", ["bert_table.json", "pocket_opt.json", "rulers_*.json"])
+def test_a_run_that_ships_has_the_rate_that_its_tries_choose(name: str) -> None:
+    """Whatever was added to a grid since: no run at another rate is left beside it."""
+    rows = shipped(name)
+    by = ["model", "task", "source", "method", "n_train"]
+    chosen = chosen_rates(rows).set_index(by)["rate"].to_dict()
+    runs = [row for row in scored(rows) if "learning_rate" in row["changes"]]
+    assert len(runs) > 100
+    for row in runs:
+        left = row["n_train"] - math.ceil(row["n_train"] / 4)  # once a quarter is held out
+        assert row["learning_rate"] == chosen[(*(row[name] for name in by[:-1]), left)], row
+
+
 def test_what_lesson_05_says_of_the_table_that_ships_is_so() -> None:
     """Prose of lesson 05, under the course's own table."""
     rows = fewest(shipped())
@@ -271,6 +285,10 @@ def test_what_lesson_05_says_of_the_table_that_ships_is_so() -> None:
     pleased = told["value"]["minilm", "sst2"]
     assert told["head"]["minilm", "sst2"].loc[["query", "value"], "- head"].max() < 0.05
     assert pleased.loc[["lora", "full"], "score"].min() > pleased.drop(["lora", "full"])["score"].max()
+    every = [row for row in shipped() if row["scored_on"] != "validation" and row["method"] == "full"]
+    tries = {r["learning_rate"]: r["score"] for r in every if (r["model"], r["task"]) == ("pocket-bert", "rte")}
+    guesses = [abs(score - 0.5) < 1 / 75**0.5 / 2 for _, score in sorted(tries.items())]  # within a standard error
+    assert guesses == [False, True, True, True]
     for model in ("pocket-bert", "pocket-roberta"):
         for task in ("cola", "stsb"):
             score = told["value"][model, task]["score"]
