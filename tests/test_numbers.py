@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file
 from scipy.special import softmax
 from scipy.stats import norm, t
 
@@ -23,6 +24,7 @@ from beft_lib.places import data_folder, lessons_folder
 from beft_lib.planning import OPT, Shape
 from beft_lib.prompts import PROMPTS
 from beft_lib.results import read_rows
+from beft_lib.tasks import TASKS
 from beft_lib.widget_blindspots import level_set, numbers
 
 ROOT = lessons_folder().parent
@@ -70,6 +72,20 @@ def scores(model: str) -> list[float]:
     rows = read_rows(data_folder() / "results" / f"rulers_{model}.json")
     every = (row["rulers"]["importance"]["scores"] for row in rows if "importance" in row.get("rulers", {}))
     return [score for terms in every for score in terms.values()]
+
+
+def key_lengths(model: str) -> np.ndarray:
+    """Of the key bias of every layer of a pocket model that ships."""
+    weights = load_file(data_folder() / "models" / model / "model.safetensors")
+    return np.array([vector.norm().item() for name, vector in weights.items() if name.endswith("self.key.bias")])
+
+
+def above_the_papers() -> np.ndarray:
+    """The learning rate of all biases in every cell that has rulers and a term of its own, over the paper's."""
+    names = ("pocket_bert", "pocket_roberta", "minilm_mini", "minilm_real")
+    rows = [row for name in names for row in read_rows(data_folder() / "results" / f"rulers_{name}.json")]
+    whole = [row for row in rows if row["method"] == "all_biases" and "rulers" in row]
+    return np.array([row["learning_rate"] / TASKS[row["task"]].learning_rate for row in whole])
 
 
 def stored(lesson: str, pattern: str, over: float | None = None) -> Any:
@@ -128,6 +144,10 @@ ROWS: list[tuple[str, str, Basis]] = [
      lambda: max(key_scores("real_minilm.json")) < 0.001),
     ("02", "it reaches scores near 1 after twelve epochs",
      lambda: all(max(key_scores(f"rulers_pocket_{m}.json")) > 0.9 for m in ("bert", "roberta"))),
+    ("02", "key biases are some thirty times shorter still",
+     lambda: all(20 < np.median(stored("03", r"^[0-5] +\S+ (0\.0\d+) +\S+$")) / np.median(key_lengths(m)) < 45
+                 for m in ("pocket-bert", "pocket-roberta"))),
+    ("04", "mostly far above the paper's", lambda: np.median(above_the_papers()) > 5),
     ("03", "0.629 and 0.609", lambda: stored("00", r"on sst2: accuracy (\S+)")),
     ("03", "here the gap is more than five", lambda: np.ptp(stored("03", r"^(?:value|head) +(\S+) ±")) > 0.05),
     ("01", "0.5", lambda: score(0.5, 0)), ("01", "1 percent", GIVEN), ("01", "0.01", GIVEN), ("01", "0.2", GIVEN),
