@@ -129,7 +129,8 @@ QUIZZES: dict[str, list[Question]] = {
                     "query vectors are longer."
                 ),
                 "Five steps are too few to choose by": (
-                    "No. The choice settles within a few steps; it is the factor that does not mean what it seems to."
+                    "No. The choice is often there within a few steps (in long runs it can change again); it is the "
+                    "factor that does not mean what it seems to."
                 ),
                 "Probe on shuffled labels as well, and tune both, before you speak of the task": (
                     "Yes. The control says how much of the score comes from the labels, and tuning says what the "
