@@ -71,6 +71,10 @@ def add_tune(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resume", type=Path, metavar="FOLDER", help="keep checkpoints there; the same command goes on after a stop"
     )
+    parser.add_argument(
+        "--fsdp", action="store_true",
+        help="under accelerate launch: each process holds a piece of every frozen layer (a base too large for one GPU)",
+    )  # fmt: skip
 
 
 @_naming_the_flag()
@@ -91,7 +95,8 @@ def run_tune(args: argparse.Namespace) -> int:
     model, task = _load(args)
     if not args.json and is_main_process():
         print(f"{task}\n{args.method} trains {prepare(model, args.method, args.seed)}", flush=True)
-    run = fine_tune(model, task, args.method, seed=args.seed, folder=args.resume, **_changes(args))
+    changes = {**_changes(args), **({"fsdp": True} if args.fsdp else {})}
+    run = fine_tune(model, task, args.method, seed=args.seed, folder=args.resume, **changes)
     if not is_main_process():
         return 0
     if not args.json:  # before saving, which a full disk can end

@@ -12,9 +12,11 @@ from typing import Any, cast
 import torch
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 from transformers import Trainer
 
+from . import fsdp
 from .errors import TrainingError
 
 Batch = dict[str, Any]
@@ -62,6 +64,17 @@ class FittingTrainer(Trainer):
             shard: Any = loader.batch_sampler  # made to pass everything on, as the Trainer itself does elsewhere
             shard.num_processes, shard.process_index, shard.even_batches = 1, 0, False
         return loader
+
+    def _wrap_model(self, model: nn.Module, training: bool = True, *rest: Any, **options: Any) -> nn.Module:
+        if not training or isinstance(model, DistributedDataParallel):
+            return super()._wrap_model(model, training, *rest, **options)
+        if self.args.world_size > 1:
+            _unmark(model)
+        if fsdp.is_in_pieces(model):
+            model = self.accelerator.prepare_model(model, device_placement=False, evaluation_mode=True)  # autocast only
+            handler = self.accelerator.ddp_handler
+            return fsdp.averaging(model, **({} if handler is None else handler.to_kwargs()))
+        return super()._wrap_model(model, training, *rest, **options)
 
     def _in_pieces(self, model: nn.Module, inputs: Batch) -> Tensor:
         """One step's loss and gradient from parts of the batch, each weighted by its share."""
@@ -113,3 +126,13 @@ class FittingTrainer(Trainer):
             "time, and their gradients added. The batch stays the same; a step takes a little longer.",
             stacklevel=2,
         )
+
+
+def _unmark(model: nn.Module) -> None:
+    """accelerate wraps no model that has its mark, and scoring one after a run leaves it: in a second run on the same
+    model every process would train by its own gradients. What it put around ``forward`` goes with the mark.
+    """
+    for module in model.modules():
+        if module.__dict__.pop("_is_accelerate_prepared", False) and "_original_forward" in module.__dict__:
+            module.__dict__.pop("_original_forward")
+            module.__dict__.pop("forward", None)

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase, PrinterCallback, TrainerCallback, TrainingArguments
 
-from . import classifying, prompting, runtime
+from . import classifying, fsdp, prompting, runtime
 from .errors import TrainingError
 from .files import fingerprint, write_text_whole
 from .fitting import FittingTrainer
@@ -54,6 +54,7 @@ class Recipe:
     # Compute layers below the lowest one trained only once an example (``halfway``). True turns their dropout off; the
     # paper's recipe has it on, so "auto" does it only where the model has none and nothing but the time changes.
     reuse: bool | str = "auto"
+    fsdp: bool = False  # each process holds a piece of every frozen layer (``fsdp.in_pieces``); without reuse
 
     def __post_init__(self) -> None:
         for name in ("learning_rate", "epochs", "batch_size", "eps", "max_length"):
@@ -112,6 +113,8 @@ def train(
             f"batch_size {recipe.batch_size} is larger than the {len(task.train)} training examples of {task.name}: "
             f"use at most {len(task.train)}."
         )
+    if recipe.fsdp and not fsdp.is_in_pieces(model):
+        raise TrainingError("fsdp=True is for fine_tune, which cuts the base before it trains; leave it out here.")
     watch, way = Watch(label, progress), way_of(task)
     with tempfile.TemporaryDirectory(prefix="beft-") as scratch:
         home = Path(scratch if folder is None else folder)
@@ -133,7 +136,7 @@ def train(
         stopped = ""
         kept = 0
         try:
-            with halfway(model, recipe.reuse, recipe.epochs) as (kept, _):
+            with halfway(model, False if recipe.fsdp else recipe.reuse, recipe.epochs) as (kept, _):
                 trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         except KeyboardInterrupt:
             if not stoppable:
@@ -187,13 +190,13 @@ class BiasTrainer(FittingTrainer):
 
 
 def _check_whole(trainer: BiasTrainer) -> None:
-    """Raises TrainingError where accelerate would cut the parameters into pieces, which nobody has tried here."""
+    """Raises TrainingError where accelerate would cut all parameters into pieces: what is trained has to be whole."""
     for cut, name in ((trainer.is_fsdp_enabled, "FSDP"), (trainer.is_deepspeed_enabled, "DeepSpeed")):
         if cut:
             raise TrainingError(
-                f"accelerate is set to {name}, which cuts parameters into pieces; what is trained is kept and saved "
-                "whole here, and that was never tried with pieces. Launch with --multi_gpu, where each process holds "
-                "the model; a large one takes half the room with load_model(…, dtype=torch.bfloat16)."
+                f"accelerate is set to {name}, which cuts all parameters into pieces; what is trained is kept and "
+                "saved whole here. Launch with --multi_gpu. For a base too large for one GPU, tune --fsdp "
+                "(fine_tune(…, fsdp=True)) cuts what is frozen; load_model(…, dtype=torch.bfloat16) halves the base."
             )
 
 
@@ -260,7 +263,7 @@ def _half(model: nn.Module) -> bool:
 def _identity(model: nn.Module, task: Task, recipe: Recipe, seed: int) -> dict[str, Any]:
     """What makes a run this run, as JSON has it: a checkpoint of another one must not be taken up."""
     told = {
-        "recipe": asdict(recipe),
+        "recipe": {name: value for name, value in asdict(recipe).items() if name != "fsdp"},  # changes no number
         "seed": seed,
         "task": task.name,
         "data": fingerprint(task.train.to_list()),

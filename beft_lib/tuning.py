@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
 from torch import nn
 
-from . import wrapping
+from . import fsdp, wrapping
 from .errors import TrainingError
 from .methods import Method, method_row, prepare, recipe_for, restore
 from .models import load_tokenizer
 from .runs import Counts, Run, Runs, stored_bytes
 from .tasks import Task
-from .training import Recipe, Training, evaluate_model, train
+from .training import Recipe, Training, arguments_for, evaluate_model, train
 
 
 @overload
@@ -50,7 +52,7 @@ def fine_tune(
         seed: of the head, the batches and the dropout (the examples are the task's, by its own seed).
         seeds: several, one run each: the answer is then a ``Runs``, with mean and interval.
         recipe: None for the paper's for this task and method; ``changes`` replace single fields (``epochs=2``,
-            ``reuse=True``: see ``training.Recipe``).
+            ``reuse=True``, ``fsdp=True``: see ``training.Recipe``).
         folder: keeps checkpoints there, so that an interrupted run goes on where it was (see ``training.train``); with
             ``seeds`` one folder in it for each.
 
@@ -85,9 +87,32 @@ def _fine_tune(
         return _only_asked(model, task, method, seed, recipe)
     counts = prepare(model, method, seed)
     label = f"{method.name} on {task.name}: {counts.method:,} + {counts.head:,} parameters"
-    tokenizer, trained = load_tokenizer(model), wrapping.acting(model)
-    done = train(trained, task, recipe, tokenizer, seed=seed, folder=folder, label=label, progress=progress)
-    return evaluated(model, task, method.name, seed, counts, recipe, done)
+    tokenizer = load_tokenizer(model)
+    with _what_computes(model, recipe, seed) as acting:
+        done = train(acting, task, recipe, tokenizer, seed=seed, folder=folder, label=label, progress=progress)
+        if recipe.fsdp:
+            model.beft_trained = True  # type: ignore[assignment]  the twin knows it
+        return evaluated(model, task, method.name, seed, counts, recipe, done, acting=acting)
+
+
+@contextmanager
+def _what_computes(model: nn.Module, recipe: Recipe, seed: int) -> Iterator[nn.Module]:
+    """What is trained and scored: the model, PEFT's wrapper around it, or with ``fsdp`` a twin in pieces.
+
+    Raises TrainingError for ``fsdp`` with ``reuse``: processes that keep other examples would wait for each other.
+    """
+    if not recipe.fsdp:
+        yield wrapping.acting(model)
+        return
+    if recipe.reuse is True:
+        raise TrainingError(
+            "fsdp=True and reuse=True exclude each other: a process that finds an example kept would skip layers that "
+            "the others wait for. Leave one of them out."
+        )
+    with tempfile.TemporaryDirectory(prefix="beft-") as scratch:
+        arguments = arguments_for(recipe, Path(scratch), seed, None)
+        with fsdp.in_pieces(model, arguments) as acting:
+            yield acting
 
 
 def _only_asked(model: nn.Module, task: Task, method: Method, seed: int, recipe: Recipe) -> Run:
@@ -97,6 +122,8 @@ def _only_asked(model: nn.Module, task: Task, method: Method, seed: int, recipe:
             f"{method.name} asks a language model in words, and {task.name} was loaded for a classifier: use "
             f"load_task({task.name!r}, prompted=True) and a decoder, or the method 'head'."
         )
+    if recipe.fsdp:
+        raise TrainingError(f"{method.name} trains nothing, and fsdp=True is for training. Leave it out.")
     restore(model)
     model.beft_token = object()  # type: ignore[assignment]
     counts = Counts(0, 0, sum(p.numel() for p in model.parameters()))
@@ -113,9 +140,13 @@ def evaluated(
     recipe: Recipe,
     done: Training,
     shots: int = 0,
+    acting: nn.Module | None = None,
 ) -> Run:
-    """A finished training as a Run: the model as it is now, scored on the validation examples."""
-    acting = wrapping.acting(model)
+    """A finished training as a Run: the model as it is now, scored on the validation examples.
+
+    ``acting``: what computes, where that is neither the model nor PEFT's wrapper around it.
+    """
+    acting = acting or wrapping.acting(model)
     options = {"shots": shots, "seed": seed} if shots else {}
     begun = time.perf_counter()
     metrics = evaluate_model(acting, task, load_tokenizer(model), recipe.max_length, **options)

@@ -51,6 +51,7 @@ FLOORS: dict[str, tuple[int, str]] = {
     "prompting": (2, "the part of training that puts a task to a language model"),
     "demonstrations": (2, "the part of prompting that fits texts into a context"),
     "fitting": (2, "the part of training that makes a batch fit the memory, or several processes"),
+    "fsdp": (2, "frozen layers in pieces, one a process"),
     "halfway": (2, "the part of training that computes frozen layers once an example"),
     "sparse": (2, "deltas of single parameters, as biases' of whole terms"),
     "wrapping": (2, "PEFT's methods around a model and off again"),
