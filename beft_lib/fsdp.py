@@ -79,7 +79,7 @@ def averaging(model: nn.Module, **options: Any) -> DistributedDataParallel:
 
 def local_bytes(model: nn.Module) -> int:
     """Bytes of a model's parameters that this process holds: of a piece its own only."""
-    held: list[Any] = [p.to_local() if hasattr(p, "to_local") else p for p in model.parameters()]
+    held = [cast(Any, p).to_local() if hasattr(p, "to_local") else p for p in model.parameters()]
     return sum(p.numel() * p.element_size() for p in held)
 
 

@@ -43,7 +43,7 @@ QUIZZES: dict[str, list[Question]] = {
             "A run reaches 78 percent on 200 sentences, head only 75. Both were run once. What may you say?",
             {
                 "The bias is worth three points": (
-                    "No. One result alone is known to about three points either way, by the sentences drawn."
+                    "No. One result alone is known to about six points either way, by the sentences drawn."
                 ),
                 "The bias does nothing": "No. That it did not show here does not mean that it is not there.",
                 "Not shown to be better; more seeds or more sentences could tell": (
@@ -108,14 +108,14 @@ QUIZZES: dict[str, list[Question]] = {
             },
         ),
         Question(
-            'Can a query bias make the word "it" look at "dog" and the word "she" look at "girl", in the same head '
-            "and sentence?",
+            'Can a query bias of BERT make the word "it" look at "dog" and the word "she" look at "girl", in the same '
+            "head and sentence?",
             {
                 "Yes, if it is long enough": "No. Wherever it points, every query gets the same tilt.",
                 "No: it adds the same numbers to every row": (
                     "Yes. Rows can differ only by what W_q makes of the words."
                 ),
-                "Only in the first layer": "No. What it adds is the same for every row, in any layer.",
+                "Only in the first layer": "No. In every layer it adds the same to all rows.",
             },
         ),
     ],
@@ -209,7 +209,7 @@ QUIZZES: dict[str, list[Question]] = {
                 "Two hundred small files, and one base in memory": (
                     "Yes. Storage and switching shrink by thousands, time by a third."
                 ),
-                "It always scores higher than full fine-tuning": "No. With more data, ask the table.",
+                "It always scores higher than full fine-tuning": "No. Section 6 has full ahead at 300 examples.",
             },
         ),
     ],

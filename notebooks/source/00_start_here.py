@@ -91,8 +91,8 @@ check.l00_bias_size(numbers_in_b)
 # larger models.
 #
 # Much less can be enough. Inside every layer of a Transformer there is *attention*, which computes **queries**, **keys** and **values** from its
-# input, each by a matrix and a **bias**: a vector that is added, whatever the input is. The biases are a tiny part of the
-# model, and it has been known since 2021 that training only them works surprisingly well.
+# input, each by a matrix and, in BERT, a **bias**: a vector that is added, whatever the input is. A model has more biases than these three,
+# all of them together a tiny part of it, and it has been known since 2021 that training only biases works surprisingly well.
 
 # %% [markdown]
 # BEFT goes one step further. It asks *which* of the three biases is worth training:
@@ -247,7 +247,7 @@ print(f"difference {difference:+.3f}, its standard error about {error * 2**0.5:.
 
 # %% [markdown]
 # With MiniLM, no: it is less than *one* standard error. (Both models were asked the same sentences, so the standard error is really somewhat
-# smaller; lesson 05 pairs them.)
+# smaller; lesson 08 pairs them.)
 #
 # Sentences are not the only source of chance. The head starts from random numbers, and the batches come in a random order; both are set by
 # a **seed**. Another seed gives another result, and it can differ by as much as the methods do. This is why the later lessons
@@ -285,7 +285,7 @@ beft_lib.quiz("00")
 # - A profile decides which model and data your machine uses; the lessons are the same everywhere.
 # - BEFT trains the three attention biases together for a short while, and keeps the one that moved most.
 # - Then it fine-tunes only that term (and the head), from the pretrained model.
-# - The head-only run is the line to beat, and a result on 200 sentences is known to a few percent only.
+# - The head-only run is the line to beat, and a result on 200 sentences is known to six or seven points only.
 
 # %% [markdown]
 # ## Where next

@@ -198,7 +198,7 @@ print("scores ", two_case(pre, post))  # (L,)
 
 # %% [markdown]
 # The library's `importance_per_layer` uses the first formula. The next cell compares both on a thousand random pairs. Claims in this
-# course are followed by checks like this one: if it did not hold, the cell would stop with an error.
+# course are followed by checks like this one: if a claim did not hold, the cell would stop with an error, or print that it does not.
 
 # %% tags=["nbval-check-output"]
 pre = torch.randn(1000, 64, generator=generator, dtype=torch.float64)  # (L, d): a thousand rows
@@ -291,7 +291,7 @@ except ValueError as error:
 # ### Three things it ignores
 #
 # Turn both vectors together: the angle between them and their lengths stay. Multiply both by ten: the angle and the ratio of
-# lengths stay. Swap pre and post, as section 1 asked for. **Predict:** does the score? Here are our thousand pairs again, with a random rotation of their 64 dimensions.
+# lengths stay. Swap pre and post: section 1 asked that this change nothing. **Predict:** in which of the three does the score stay? Here are our thousand pairs again, with a random rotation of their 64 dimensions.
 
 # %% tags=["nbval-check-output"]
 before = importance_per_layer(pre, post)  # (1000,)
@@ -325,8 +325,8 @@ show(pd.DataFrame(small, index=step.tolist()).map("{:.1e}".format), "Importance 
 
 # %% [markdown]
 # Growing by a small step $s$ scores about $s$; turning by it scores about $s^2/2$, because the cosine is flat near zero
-# ($\cos s \approx 1 - s^2/2$). At a step of 0.01 that is a factor of two hundred. While moves are small, the score mostly sees changes
-# of length. Keep that in mind when you read the scores of a short training.
+# ($\cos s \approx 1 - s^2/2$). At a step of 0.01 that is a factor of two hundred. So a part *along* the vector counts far more than an
+# equal part *across* it. Real moves, though, run mostly across (lesson 03).
 
 # %% [markdown]
 # ### Why float64

@@ -152,7 +152,7 @@ check.l02_shifted_row(my_prediction)
 # $$ \frac{e^{\tilde s_{ij} + c_i}}{\sum_m e^{\tilde s_{im} + c_i}} = \frac{e^{c_i}\, e^{\tilde s_{ij}}}{e^{c_i} \sum_m e^{\tilde s_{im}}} = \frac{e^{\tilde s_{ij}}}{\sum_m e^{\tilde s_{im}}} \qquad\text{(softmax does not see it)} $$
 
 # %% [markdown]
-# Each query may get another number $c_i$, but each row has a softmax of its own. So the weights are what they would be without $b_k$,
+# Each query may get a different number $c_i$, but each row has a softmax of its own. So the weights are what they would be without $b_k$,
 # for every input, every $W$, and every $b_k$.
 #
 # **Predict:** we replace $b_k$ of our tiny head by (100, -70). Which of the tensors printed above change: k, the logits, the weights,
@@ -214,7 +214,7 @@ print("value changes the answer:", bool(changes.loc["value"].iloc[1] > 1e-6))
 
 # %% [markdown]
 # A number such as `1e-16` is what float64 leaves over when it adds the same numbers in another way: zero, for all we can know.
-# The answers are small numbers, too: the head is untrained, so compare a change with the size printed below the table.
+# The answers are small numbers, too: the new layer that answers (also called *head*) is untrained, so compare a change with the size printed below the table.
 #
 # *value* leaves the first map alone and still changes the answer. That is the subject of section 4. (Maps of later layers do change,
 # because their input has.)
@@ -604,7 +604,7 @@ beft_lib.quiz("02")
 # - The key bias can do nothing, the value bias is a constant, the query bias a tilt.
 # - $b_k$ adds one number to a whole row of logits, and softmax ignores it. Its row in a table is a head-only baseline.
 # - $b_v$ leaves attention as the constant that it was, and folds away: $b_o \leftarrow b_o + W_o b_v$. It never changes its own layer's map.
-# - $b_q$ tilts the map: it adds $b_q\cdot k_j/\sqrt d$ to key $j$, whoever asks.
+# - $b_q$ tilts the map: it adds $b_q\cdot k_j/\sqrt d$ to key $j$, whoever asks (without rotary positions).
 # - With rotary positions the key bias is turned with its key, so it lives. Where it is dead, a small $\varepsilon$, few digits, weight decay
 #   or a long training can still give it a score, the sooner the shorter it was: watch the key.
 

@@ -335,8 +335,8 @@ show(plots.trajectory(result))
 # moved by several times its own length, in some new direction, stands at nearly a right angle to what it was. So a
 # score near 1 says "has left", and not "how far". Query, still far from that ceiling, does bend up late.
 #
-# Why no square from the start? One batch pulls this way, the next that way: with MiniLM the distance after fifteen steps
-# is about five times that after one.
+# Why no square from the start? Batches disagree: with MiniLM fifteen steps go about five times as far as one.
+# And the part *along* the vector counts without a square.
 #
 # On logarithmic axes, equal factors are equal distances, and small scores show, too.
 
@@ -344,8 +344,8 @@ show(plots.trajectory(result))
 show(plots.trajectory(result, log=True))
 
 # %% [markdown]
-# Ten times the steps, ten times the score: that is a line which rises one decade per decade. Hold a ruler to the value
-# line. Late in the run the gap to query *narrows*: value meets the ceiling. And the key appears far below the two:
+# Ten times the steps, ten times the score: that is a line which rises one decade per decade. Value's rises a little
+# less. Late in the run the gap to query *narrows*: value meets the ceiling. And the key appears far below the two:
 # rounding noise, measured against a tiny vector.
 
 # %% [markdown]
@@ -406,7 +406,7 @@ for ruler, kind in {"importance": {}, "magnitude": {"score": magnitude_per_layer
 show(pd.DataFrame(by_step).T, "The choice by step, and where it settled by your function")
 
 # %% [markdown]
-# (`None`: exercise 2 is not done yet.) Importance says the same from the first step on: *one* would have done.
+# (A dash: exercise 2 is not done yet.) Importance says the same from the first step on: *one* would have done.
 # Magnitude changes its mind much later.
 #
 # For a short probe, say `max_steps`. Here are three, at the authors' own learning rate, that differ only in the
@@ -490,10 +490,10 @@ if measured:
     show(pd.DataFrame(scores), "RTE, importance with all biases trained")
 
 # %% [markdown]
-# Guessing gets one half right, and with RTE's 277 validation pairs chance alone moves an accuracy by three points. The
-# two runs that train most get furthest (one seed; lesson 04 has three); no single term, the one with the clear score included, can be told from the
-# head alone. *key* has the head's accuracy to the last digit: lesson 02 proved that it computes the same function.
-# In long runs rounding can still lead the two apart; such a difference is chance. And the scores
+# Guessing gets one half right, and with 277 validation pairs chance alone moves an accuracy by three points. The
+# two runs that train most get furthest (one seed; in lesson 04's shorter runs all biases guess); no single term, the one with the clear
+# score included, can be told from the head. *key* has the head's accuracy to the last digit: lesson 02 proved that it computes the same function.
+# In long runs rounding can lead the two apart, by chance. And the scores
 # are as clear as if something had been learned.
 
 # %% [markdown]
@@ -555,7 +555,7 @@ show(pd.DataFrame(grown).T[["query", "value"]], "Ten times the learning rate: by
 # The key bias has hardly moved. You want it to get a high *score* on this model, though it learns nothing. Which change
 # can do that? Give its letter.
 #
-# - `"a"`: ten times as many examples,
+# - `"a"`: ten times as many examples in each batch,
 # - `"b"`: ε = 10⁻¹² for Adam,
 # - `"c"`: another task, one that needs the keys,
 # - `"d"`: another seed.
@@ -584,7 +584,7 @@ show(plots.losses({result.best: chosen, "head": head}))
 show(plots.runs([chosen, head], chance=0.5))
 
 # %% [markdown]
-# Both runs had the same first head and the same batches, so what parts the lines later is the doing of the bias. The
+# Both runs had the same first head and the same batches, so what separates the lines later is the doing of the bias. The
 # second picture is about sentences the model has never seen.
 #
 # How much of the difference is luck? With n sentences and an accuracy p, the **standard error** of p is
@@ -618,7 +618,7 @@ beft_lib.quiz("03")
 #
 # - A **probe** trains query, key and value bias together, as deltas on a frozen model, and scores how far each has
 #   moved.
-# - Adam evens out the size of the moves. What parts the terms is direction, and how long the vectors were.
+# - Adam evens out the size of the moves. What separates the terms is direction, and how long the vectors were.
 # - The choice settles early, and in long runs can change again (lesson 04); digits depend on the seed.
 # - A clear score is not learning: look at the loss, run a control with shuffled labels, show performance beside the
 #   score.

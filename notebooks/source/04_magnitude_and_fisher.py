@@ -398,11 +398,11 @@ print("drawn labels are right on average, to a fifth:", bool((apart["drawn from 
 #
 # The mean comes before the square, so examples that pull in opposite directions cancel, like term *c* above.
 #
-# **Predict:** if the pulls were independent of each other, how much smaller than the per-example Fisher would $C$ be, for $B = 16$?
+# **Predict:** if the pulls were independent, with mean zero, how much smaller than the per-example Fisher would $C$ be, for $B = 16$?
 
 # %% [markdown]
-# A sixteenth: squares of independent numbers add up, and the mean divides twice. Pulls that share a direction give more, opposite ones and clipping
-# less.
+# A sixteenth: the sum squares to 16 squares on average, and the mean divides by $16^2$. Pulls that share a direction give more, opposite ones and
+# clipping less.
 #
 # And *where* does one stand? At the pretrained weights with a new, random head; with a head that was trained alone before ("warm"); or after
 # the probe, as in section 1. We try all of it on the same sentences. (About half a minute.)
@@ -459,10 +459,14 @@ if measurements:
     show(agreement(measurements).set_index("ruler")[shown], "Every ruler against measured performance")
 
 # %% [markdown]
-# How to read it. A *cell* is one model, one task and one seed. **picks**: how often it named q, k and v. **right**: the share of cells in which its pick did best, with a 95 % interval from
-# **low** to **high**. **lost**: performance given away, in the metric's unit; **lost when wrong**, over the wrong picks alone; **share lost**, of what head only leaves to gain, one scale for unlike metrics. **cost**: seconds, relative to one full fine-tuning (finding a rate not counted). **tau**: how
-# well its order of the three terms agrees with the measured order, from −1 to 1. The last lines are rules that look at nothing, which a ruler has to
-# beat.
+# How to read it. A *cell* is one model, one task and one seed. The last lines are rules that look at nothing, to be beaten.
+#
+# - **picks**: how often it named q, k and v.
+# - **right**: the share of cells in which its pick did best, with a 95 % interval from **low** to **high**.
+# - **lost**: performance given away, in the metric's unit; **lost when wrong**, over the wrong picks alone; **share lost**, of what head only
+#   leaves to gain, one scale for unlike metrics.
+# - **cost**: seconds, relative to one full fine-tuning (finding a rate not counted).
+# - **tau**: how well its order of the three terms agrees with the measured order, from −1 to 1.
 #
 # **output change** asks what share of attention's output a term's move makes, on training examples; **loss without**, how much worse
 # the loss gets if that move is taken out. Both are read after the same probe as importance (lesson 07).
@@ -470,7 +474,7 @@ if measurements:
 # Look at **picks** again, at the k. In these encoders the key bias can do *nothing*. A ruler that names it has been fooled by rounding noise
 # (section 1), or, *loss without*, finds both other moves harmful. *output change* cannot make this mistake, because it looks at what the move does.
 #
-# **Predict:** compare *importance*, *at random* and the best *always*. What is the answer?
+# Compare *importance*, *at random* and the best *always*: is looking worth it?
 
 # %%
 if measurements:
@@ -558,11 +562,11 @@ check.l04_defend(my_ruler, my_defence)
 
 # %% tags=["solution", "nbval-check-output"]
 my_ruler = "importance, early stop"
-lead = {name: table.loc["mean"].nlargest(2) for name, table in tables.items()}
-factors = {name: top.iloc[0] / top.iloc[1] for name, top in lead.items()}
-my_defence = f"""In section 1 its first term scored {factors['importance']:.1f} times as high as the second, where magnitude's
-factor was {factors['magnitude']:.1f}. A short probe is all it costs, and it does not depend on the unit. But it cannot see
-whether the loss fell, and short vectors score high, so I would tune head only as well, and compare with always value."""
+all_cells = agreement(measurements).set_index("ruler") if measurements else pd.DataFrame()
+right = {rule: all_cells["right"].get(rule, float("nan")) for rule in (my_ruler, "always value")}
+my_defence = f"""It was right in {right[my_ruler]:.0%} of the cells of section 4, for a short probe, and does not depend on the unit.
+But always value was right in {right['always value']:.0%}, and looks at nothing. It cannot see whether the loss fell, and short vectors
+score high, so I would tune head only as well, and compare with always value."""
 check.l04_defend(my_ruler, my_defence)
 
 # %% [markdown]
@@ -581,7 +585,7 @@ beft_lib.quiz("04")
 # - A bias's per-example gradient is a sum over tokens of the gradient at its layer's output. One backward pass gives all of them.
 # - Empirical, true and clipped-batch Fisher are three quantities. Always say which one it is, and where it was measured.
 # - A ruler is worth what it adds to a rule that looks at nothing. On the encoders measured here no ruler was right more often than "always value",
-#   and on the pocket models the whole probe's importance fell for the dead key. On the one model without biases of its own, magnitude was.
+#   and on the pocket models the whole probe's importance fell for the dead key. On the one model without biases, magnitude was, within the intervals.
 
 # %% [markdown]
 # ## Where next

@@ -94,8 +94,8 @@ show(pd.DataFrame.from_dict(rows, orient="index"), "Parameters trained by each m
 # %% [markdown]
 # `value@top-half` is the value bias in the upper half of the layers only. LoRA adds a product of two thin matrices to
 # the query and value weights. Prefix tuning puts five made-up tokens before every layer. Both come from PEFT, the
-# library that most people use for this. `all_biases` and `full` train biases of the head, or all of it, as their own:
-# their `head` is the rest.
+# library that most people use for this. `all_biases` counts the head's biases as its own, `full` all of it:
+# column `head` shows what remains.
 
 # %% tags=["nbval-check-output"]
 layers, width = model.config.num_hidden_layers, model.config.hidden_size
@@ -242,7 +242,7 @@ print("  ".join(f"{method} {loss:.3f}" for method, loss in ends.items()))
 # %% [markdown]
 # ## 5. How sure is that?
 #
-# A lucky seed is lucky for every method: an easy order of batches helps all of them. So do not compare two means, each
+# A seed can be lucky for several methods at once: an easy order of batches may help all. So do not compare two means, each
 # with its own spread. Take the **difference within each seed**, and ask how sure its mean is. With $d_s = a_s - b_s$
 # for $S$ seeds:
 #
@@ -284,7 +284,7 @@ check.l05_paired_t(paired_t)
 
 # %% [markdown]
 # `tables.compare` does this for every method against one of them, here against the head alone. `p` is the chance of a
-# difference at least as large if there were none. (It is one comparison's: among twenty, one falls below 0.05 by
+# difference at least as large if there were none. (For one comparison: of twenty, one falls below 0.05 by
 # chance.)
 
 # %%
@@ -293,9 +293,9 @@ yours = tables.compare(live.to_dict("records"))
 show(yours[columns].set_index("method"), "Your runs, each against the head alone")
 
 # %% [markdown]
-# Read a row from left to right. What did the method add to the head, with which doubt, at which share of full
-# fine-tuning's time, with how many parameters, and as how large a file? Where `- head` is smaller than `± of it`, these
-# seeds do not show that the method helps at all. The head's time is one forward pass of three. (Seconds mean something
+# Read a row from left to right. What did the method add to the head, how surely, at what share of full
+# fine-tuning's time, with how many parameters, and in how large a file? Where `- head` is smaller than `± of it`, these
+# seeds do not show that the method helps at all. (Seconds mean something
 # on a machine that does nothing else meanwhile.)
 #
 # The same as a picture: score against what has to be stored for each task.
@@ -314,7 +314,8 @@ print("all parameters are more than fifty times as large:", size["full"] > 50 * 
 # Two epochs and three seeds are what a lesson has time for. The course measured ten methods beforehand, on other tasks
 # and models, with more epochs, with up to five seeds, and with a learning rate for each method, chosen on a quarter of
 # *train* that was held out (`own rates` in the table). Full fine-tuning chose among smaller ones: what suits a few thousand
-# numbers ruins a million. The pocket models and their tasks were made for this course (see the appendix).
+# numbers ruins a million. (Pocket: see the appendix.) *cola* and *stsb* are scored by
+# a correlation: 0 is guessing.
 #
 # **Predict:** with more training, does `random_uniform` come nearer to `value`? Does `key` differ from `head`?
 
@@ -330,11 +331,11 @@ if not measured:
 # %% [markdown]
 # On **MiniLM**, *stsb* (how alike are two sentences?) is what the paper is about. The value bias alone ends far above the head, and far
 # above as many random numbers; these seeds do not tell it from *full*. (LoRA's rate, chosen on one seed, fails on others.) On *sst2* a term adds little to the
-# head, and LoRA and *full* are ahead.
+# head; LoRA is ahead, *full* not quite shown to be. On *rte*, the real one, nothing is shown to beat guessing, not even *full*.
 #
-# On the **pocket encoders** `key` is `head`, but for what Adam makes of rounding. On *cola* and *stsb* more is better, prefix tuning
-# aside: all biases, LoRA and *full* come out above any one term. On *rte* little is to be had at all. `random_uniform`, the same
-# count drawn anywhere, stays behind `value` on *stsb*, and is hardly told from it elsewhere. So "which ones" matters, less
+# On the **pocket encoders** `key` is `head`, but for what Adam makes of rounding. On *cola* and *stsb* the means of all
+# biases, LoRA and *full* lie above any one term's, often within the intervals. On *rte* little is to be had. `random_uniform`, the
+# same count drawn anywhere, stays behind `value` on *stsb* (and pocket-bert's *rte*), and is not told from it elsewhere. So "which ones" matters, less
 # than one might hope.
 #
 # On pocket-bert's *rte* three of *full*'s four rates guess on the part held out; the lowest does not. A grid that ends too early
@@ -344,7 +345,7 @@ if not measured:
 print(tables.at_the_edge(measured) or tables.NOT_YET)
 
 # %% [markdown]
-# What does one lose by tuning only the top half, which is the cheaper one? Here are the differences to `value`:
+# What does one lose by tuning only the top half, which is cheaper? Here are the differences to `value`:
 
 # %%
 if measured:
@@ -355,7 +356,7 @@ else:
     print(tables.NOT_YET)
 
 # %% [markdown]
-# On the pocket encoders' *stsb* the lower half is missed; on their *cola* and *rte* these seeds show no loss.
+# On every model's *stsb* the lower half is missed; elsewhere these seeds show no loss.
 
 # %% [markdown]
 # ### More data
@@ -377,22 +378,22 @@ print("\n".join(overtaken) or tables.NOT_YET)
 
 # %% [markdown]
 # Read the intervals before the means. With the most examples full is in three of five seeds almost perfect, and in one it has learned nothing: its
-# rate was chosen once, with one seed, and does not carry every other. $b_v$ gains with every size and never fails to learn. So full
-# overtakes it early, *where it works*; what it needs beside data is care.
+# rate was chosen once, with one seed, and does not suit every seed. $b_v$ gains with every size and never fails to learn. So full is
+# ahead from the smallest size on, *where it learns*; what it needs beside data is care.
 
 # %% [markdown]
 # ### Beside the paper
 #
-# Now the same RTE, the real one, with as many examples (300) and the same recipe. Ours is a smaller model: MiniLM, a
-# BERT of six layers that was made for comparing sentences.
+# Now the real RTE, with as many examples (300). Ours is a smaller model: MiniLM, a BERT of six layers, made for comparing
+# sentences. *ours* has the paper's recipe; *own rates* are the runs above.
 
 # %%
 rte = tables.beside_paper(tables.shipped("real_minilm.json", tables.FILE))
 show(
-    rte.drop(columns=["seeds", "ours, time / full"]),
+    rte[["paper", "paper's std", "ours", "±", "own rates", "± of own"]],
     "RTE, 300 examples: the paper (BERT-base) and ours (MiniLM), accuracy in percent",
 )
-for column in ("paper", "ours"):
+for column in ("paper", "ours", "own rates"):
     print(f"{column:<5}", " > ".join(rte[column].dropna().sort_values(ascending=False).index))
 
 # %% [markdown]
@@ -407,11 +408,11 @@ print("seeds of ours:", ", ".join(f"{method} {n}" for method, n in seeds.items()
 # %% [markdown]
 # Where the orders differ, ask before you conclude:
 #
-# - **Is there a difference?** Set it against the standard error and the number of seeds. With one seed there is no
-#   interval, and two rows a few points apart are not ordered.
-# - **Is anything learned?** Rows near fifty per cent are guesses. A smaller model may not learn RTE at all from 300
-#   examples. Then the best order is an order of luck, in either table.
-# - **Was the recipe fair to each?** The authors tuned their learning rates on their model. Ours is another one.
+# - **Is there a difference?** Set it against the standard error and the number of seeds. *ours*, one seed, seems to order them; three
+#   seeds of the shorter *own rates* leave nothing of it.
+# - **Is anything learned?** Rows near fifty per cent are guesses: a smaller model may not learn RTE from 300
+#   examples. Then the order is luck, in either table.
+# - **Was the recipe fair to each?** The authors tuned their rates on their model. *own rates* are ours, but over eight epochs, not thirty.
 # - **Who takes part?** The paper's table has no head-only row.
 #
 # Nothing was changed to make the orders agree.
@@ -487,7 +488,7 @@ card = (folder / "README.md").read_text(encoding="utf-8")
 print(card.split("---\n")[2].strip()[:1100])
 
 # %% [markdown]
-# A good card says which data, how many examples, which seed and which base. "One run" is in it because it is one.
+# A good card says which data, how many examples, which seed and base, and the score (after twelve steps, a poor one). "One run" is in it because it is one.
 # If you publish an adapter, add what you know of its limits.
 #
 # ### In stock PEFT, and back
@@ -574,9 +575,10 @@ print("what differs from the pretrained model:", sorted({".".join(name.split("."
 #
 # The same run as one command, on two GPUs that share every batch:
 # `accelerate launch --num_processes 2 -m beft_lib tune --task sst2 --method value --save sst2-bv`. With
-# `--resume FOLDER` it goes on after a kill. On one GPU, a batch that does not fit the memory is computed in halves, and you
-# are told; the result is the same but for what dropout draws. A grid for a job array takes `--shard 3/8`. (FSDP, which cuts
-# a model too large for one GPU into pieces, is refused with a message: nobody has tried it here.)
+# `--resume FOLDER` it goes on after a kill. On one GPU, a batch that does not fit is computed in halves, and you
+# are told. Job arrays take `--shard 3/8`. With
+# `--fsdp` every process holds only a piece of the frozen layers, for a base too large for one GPU (not tried on
+# GPUs yet).
 
 # %% [markdown]
 # ## Quick questions
@@ -589,7 +591,7 @@ beft_lib.quiz("05")
 # %% [markdown]
 # ## Recap
 #
-# - Count four costs: parameters, optimizer, file, memory. And time apart: a bias in all layers cannot fall far below
+# - Count four costs: parameters, optimizer, file, memory. Time is a fifth: a bias in all layers cannot fall far below
 #   two thirds of a full step.
 # - The head-only row is the zero point. What a method adds to it is its own.
 # - Compare within seeds, show the interval, and do not order what it does not order.

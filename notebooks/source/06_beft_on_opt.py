@@ -14,7 +14,7 @@
 # # 06 · BEFT on OPT
 #
 # **The one idea:** a language model can be *asked*, *shown* or *tuned*. Moving its value biases, a few thousandths of a percent of a large
-# model, is the cheapest way to tune it.
+# model, is among the cheapest ways to tune it.
 #
 # **After this lesson you can**
 #
@@ -69,7 +69,8 @@ print(describe_machine("facebook/opt-1.3b", "value"))
 # %% [markdown]
 # ## 2. A task in words
 #
-# Six tasks, as in the paper. In four of them the model chooses among given answers, in two it writes the answer itself. We take 200 training
+# Six tasks, as in the paper. In four the model chooses among given answers: *sst2* (pleased or not?), *rte* and *cb* (does one sentence
+# follow from another? cb knows *maybe*), *wic* (does a word mean the same twice?). In *squad* and *drop*, questions on a text, it writes the answer itself. We take 200 training
 # examples of each, and 56 for validation: that many the smallest of them, CB, has on the hub.
 
 # %%
@@ -180,7 +181,7 @@ right = [labels[0] for labels in few["label"]]
 show(pd.DataFrame({"question": few["question"], "right": right, "it says": before}), "SQuAD, zero-shot")
 
 # %% [markdown]
-# A whole sentence need not be wrong, but it scores low. SQuAD compares words: **precision** is the share of the words said that are right,
+# Most of these name the wrong person. But even a right answer scores low in a whole sentence, for SQuAD compares words: **precision** is the share of the words said that are right,
 # **recall** the share of the right words that were said, and
 #
 # $$ F_1 = \frac{2\,P\,R}{P + R}. $$
@@ -247,8 +248,9 @@ show(plots_asking.shots(scores, counts, n=56, chance=chance))
 
 # %% [markdown]
 # (Bars: one standard error. Dashed: guessing.) Where a line rises from 0 to 1, the form was missing, and a single example tells it. Where it stays flat below the
-# ceiling, the model does not know the thing itself, and being shown others does not teach it. On pocket-opt hardly a line rises beyond its bar, and squad *falls*:
-# perhaps because it has read these very forms in pretraining, one to three blocks to a text, so that an example tells it little and lengthens the prompt. In the paper, with a
+# ceiling, the model does not know the thing itself, and being shown others does not teach it. On pocket-opt no line clearly rises, and with four examples *wic*, *cb* and
+# *squad* fall far: perhaps because it has read these very forms in pretraining, but one to three blocks to a text and never more, so that an example tells it
+# little and makes the prompt strange. In the paper, with a
 # large OPT, squad gains 15 points from 32 of them; RTE and WiC fall there, too.
 #
 # Demonstrations are free of training, not of cost: every question carries them along.
@@ -340,7 +342,7 @@ after = ask(model, squad, few).predictions
 show(pd.DataFrame({"question": few["question"], "right": right, "before": before, "after": after}), "b_v, before and after")
 
 # %% [markdown]
-# Compare the two last columns row by row: how many answers changed in length, and how many from wrong to right? A constant added to the values
+# Compare the last two columns row by row: how many answers changed in length, and how many from wrong to right? A constant added to the values
 # of each layer can hardly store who has which ball. What it can do is push the model, in every context alike, towards the kind of answer
 # that is wanted.
 #
@@ -458,7 +460,7 @@ show(plan.set_index(["model", "method"]), "Here: gigabytes of a step, and the la
 
 # %% [markdown]
 # What else changes with size? On one GPU the frozen base is loaded in 16 bits, and a model larger than the card is spread over several with
-# `device_map="auto"`. `fine_tune(..., checkpointing=True)` computes activations again in the backward pass instead of keeping them: less memory,
+# `device_map="auto"` (one after the other computes), or cut into pieces by `accelerate launch … tune --fsdp` (all compute at once). `fine_tune(..., checkpointing=True)` computes activations again in the backward pass instead of keeping them: less memory,
 # for one more forward pass a step. The calls of this lesson stay the same: `load_model("facebook/opt-6.7b", task)` takes the place of
 # `load_model("opt", task)`.
 
@@ -474,9 +476,10 @@ beft_lib.quiz("06")
 # ## Recap
 #
 # - A language model classifies by the mean log-probability of each answer after a prompt. There is no head, so "head only" is zero-shot.
-# - Demonstrations tell the form of an answer more than its content, to a model that does not know the form; they cost at every question and have to
-#   fit the context.
-# - $b_v$ trains L · d numbers, 32 times fewer than LoRA with rank 8 and 10 times fewer than a prefix of 5. $b_k$ does nothing in OPT.
+# - Demonstrations can tell the form of an answer. pocket-opt has read the forms, and gains nothing. They cost at every question and have to fit the
+#   context.
+# - $b_v$ trains L · d numbers, 32 times fewer than LoRA with rank 8 and 10 times fewer than a prefix of 5. On pocket-opt LoRA scored 3 to 5 points
+#   more on wic, squad and drop. $b_k$ does nothing in OPT.
 # - Memory that is saved is gradient, Adam and the activations of trained weights. The frozen weights stay.
 # - Compare gaps, not levels, between a small model and the paper, and only where there are seeds and intervals.
 

@@ -207,7 +207,8 @@ for term in ("query", "key", "value"):
     print(f"{term:5} {index[:10].tolist()} …: attention {attention}, output {output}")
 
 # %% [markdown]
-# Now there is a value. And the key moves attention in this family. Keep that for section 4.
+# Now there is a value. But query and key answer alike in this family (section 4 says why), so that here a swap would go unnoticed. The library's check
+# nudges one token: a query then changes its own row of attention, a key its own column.
 #
 # ### Training one part of a vector
 #
@@ -598,7 +599,7 @@ check.l07_row(my_row)
 
 # %% [markdown]
 # With `register_family(my_row)` (also from `beft_lib`) everything in this course knows the model: `find_biases`, `probe`, `fine_tune`,
-# `save_adapter`, and the inspector above. In a terminal, `python -m beft_lib families` runs the eight checks over every row of the
+# `save_adapter`, and the inspector above. In a terminal, `python -m beft_lib families` runs eight checks over every row of the
 # table, and prints what held.
 #
 # Do verify a row that you add. A wrong one gives no error later, only results under a wrong name.

@@ -14,7 +14,7 @@
 # # 08 · Your own task
 #
 # **The one idea:** anybody can get a number out of a file. A *choice* is worth what you can say for it when somebody asks: compared with
-# what, how sure, at which cost, and what would have changed it.
+# what, how sure, at what cost, and what would have changed it.
 #
 # **After this lesson you can**
 #
@@ -200,9 +200,9 @@ print("the head is trained in both:", first.run.counts.head == first.plain.count
 print("the choice is under a hundredth of the model:", first.run.counts.method < first.run.counts.model / 100)
 
 # %% [markdown]
-# Two doubts, two intervals, and either can be the wider one. Three seeds give a wide interval, whatever they show: with two degrees of
-# freedom the factor is 4.3 in place of 1.96. If yours includes zero, then *these seeds do not show* that the bias helps. That is a result.
-# You may still use the adapter, but say "not shown to be better than head only", and not "better".
+# Two doubts, two intervals, and a claim needs both: either can be the wider one. (Three seeds give a wide interval, whatever they show: with
+# two degrees of freedom the factor is 4.3 in place of 1.96.) If one of yours includes zero, it is *not shown* that the bias helps. That
+# is a result. You may still use the adapter, but say "not shown to be better than head only", and not "better".
 
 # %% [markdown]
 # ### Put it to use, and read its mistakes
@@ -344,7 +344,7 @@ print("value's magnitude stayed, to a fifth:", bool(abs(kept - 1) < 0.2))
 # - **company**: all other biases are trained as well, as in the paper's own probe;
 # - **labels**: shuffled, so that there is nothing to learn.
 #
-# **Predict:** write down three of them that you think change the *choice*, and three that change the *scores* a lot and not the choice. Remember
+# **Predict:** write down those that you think change the *choice*, and those that change the *scores* a lot and not the choice. Remember
 # what lesson 02 said of a bias whose gradient is nothing but rounding noise. (About half a minute.)
 
 # %%
@@ -388,7 +388,7 @@ print("The same choice:", ", ".join(kept) or "none")
 #   steps, and short key vectors did the rest. Whatever makes the noise larger beside $\varepsilon$ can do it: a smaller $\varepsilon$, a coarser
 #   dtype (of the *frozen* part, though what is trained is in float32), a head with larger weights (tenfold is not enough here). That is not a close call between two good
 #   terms. It is the method, broken. So these settings belong in every report; and where the key bias should be dead, *look at it*.
-# - **Scores that move, and a choice that stays.** Learning rate and length change scores severalfold. So a score is not a property of a term, and
+# - **Scores that move, and a choice that stays.** A tenth of the learning rate cuts MiniLM's value score some fiftyfold, a quarter of the steps threefold. So a score is not a property of a term, and
 #   nothing follows from "0.6 on my task, 0.3 on yours".
 # - **Shuffled labels.** If the choice is the same, and the score nearly as high, then the probe has told you about the pretrained
 #   model and not about your task. That need not make the choice bad. It makes "the probe found out what matters for my task" false.
@@ -473,7 +473,7 @@ if bare:
 # |---|---|---|
 # | Did it learn anything? | the loss; the constant answer | 03, and section 2 here |
 # | Is that the bias, or the head? | the head-only row, paired over seeds | 05 |
-# | How sure are you? | an interval over examples and one over seeds | 05 |
+# | How sure are you? | an interval over examples and one over seeds | section 3, 05 |
 # | Why this term? | the scores, *and* the runner-up tuned as well | 03, 04 |
 # | Would you have chosen otherwise, had you …? | the settings that change the choice | section 4 here |
 # | Is it about the task? | the probe on shuffled labels | 03 |
@@ -489,12 +489,14 @@ if bare:
 
 # %%
 (_, top), (second, next_best), _ = first.probe.ranking()
+_, low, high = first.gain
 counts, size = first.run.counts, sum(file.stat().st_size for file in (home / "adapter").iterdir())
 scores = [sum(one.score for one in which) / len(every) for which in (runs[::2], runs[1::2])]
-draft = f"""I tuned the {choice} bias. In a probe of {first.probe.steps[-1]} steps its importance was {top / next_best:.1f} times that
-of {second}. Over {len(every)} seeds it scored {scores[0]:.3f} ({first.run.metric}, {n} examples), and head only
+draft = f"""I tuned the {choice} bias. In a probe of {first.probe.steps[-1]} steps its importance was {top:.3f}, that of {second}
+{next_best:.3f}. Over {len(every)} seeds it scored {scores[0]:.3f} ({first.run.metric}, {n} examples), and head only
 {scores[1]:.3f}: a difference of
-{measured}, {shown} zero; always the same answer scores {first.constant[1]:.3f}. It costs {counts.method:,}
+{measured}, {shown} zero; over the examples, seed {first.run.seed} alone: {low:+.3f} to {high:+.3f}, {first.verdict}.
+Always the same answer scores {first.constant[1]:.3f}. It costs {counts.method:,}
 parameters beside the head's {counts.head:,}, and {size / 1000:.0f} kB on disk. Of {len(chosen) - 1} other settings,
 {len(changed)} changed the choice ({", ".join(changed) or "none"}). I would not trust it for …"""
 print(textwrap.fill(" ".join(draft.split()), 110))
@@ -502,7 +504,7 @@ print(textwrap.fill(" ".join(draft.split()), 110))
 # %% [markdown]
 # ### Exercise 3: your decision
 #
-# Write it as you would sign it: which term (or head only, if that is what the numbers say), why, against what, how sure, at which cost, and
+# Write it as you would sign it: which term (or head only, if that is what the numbers say), why, against what, how sure, at what cost, and
 # what you would *not* trust it for. There is no single right answer, and "it is not worth it" is a fine one. The check looks for the parts that a
 # reader needs.
 
