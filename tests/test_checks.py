@@ -24,15 +24,16 @@ from beft_lib.places import lesson_files, lesson_number, lesson_prefix, lessons_
 
 SOLVED = {lesson_number(path): path for path in lesson_files(lessons_folder() / "solutions", ".ipynb")}
 # What solutions take from the cells before them, which train models.
-_FRAME = pd.DataFrame({"query": [0.2], "key": [0.1], "value": [0.6]}, index=["mean"])
+_RULERS = pd.DataFrame({"ruler": ["importance, early stop", "always value"], "right": [0.5, 0.6]})
 STAND_INS: dict[str, dict[str, Any]] = {
-    "04": {"tables": {"importance": _FRAME, "magnitude": _FRAME / 2}},
+    "04": {"measurements": ["rows"], "agreement": lambda rows: _RULERS},
     "08": {
         "choice": "value", "second": "query", "top": 0.6, "next_best": 0.2, "every": range(3), "scores": (0.71, 0.66),
         "n": 200, "measured": "+0.050 ± 0.040", "shown": "above", "size": 16_000, "chosen": range(6),
-        "changed": ["seed 1"], "counts": SimpleNamespace(method=2304, head=1538),
+        "changed": ["seed 1"], "counts": SimpleNamespace(method=2304, head=1538), "low": -0.02, "high": 0.12,
         "first": SimpleNamespace(
-            probe=SimpleNamespace(steps=[0, 150]), run=SimpleNamespace(metric="accuracy"), constant=("always", 0.5)
+            probe=SimpleNamespace(steps=[0, 150]), run=SimpleNamespace(metric="accuracy", seed=0),
+            constant=("always", 0.5), verdict="not shown to be better than head on 200 examples",
         ),
     },
 }  # fmt: skip
