@@ -95,8 +95,9 @@ def run_tune(args: argparse.Namespace) -> int:
     model, task = _load(args)
     if not args.json and is_main_process():
         print(f"{task}\n{args.method} trains {prepare(model, args.method, args.seed)}", flush=True)
-    changes = {**_changes(args), **({"fsdp": True} if args.fsdp else {})}
-    run = fine_tune(model, task, args.method, seed=args.seed, folder=args.resume, **changes)
+    run = fine_tune(
+        model, task, args.method, seed=args.seed, folder=args.resume, fsdp=args.fsdp, **_changes(args)
+    )  # fmt: skip
     if not is_main_process():
         return 0
     if not args.json:  # before saving, which a full disk can end

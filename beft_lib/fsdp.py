@@ -18,30 +18,30 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
+from accelerate import PartialState
 from accelerate.utils.memory import clear_device_cache
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from transformers import TrainingArguments
 
-from . import wrapping
+from . import runtime, wrapping
 from .architectures import layers_of
 from .errors import TrainingError
 
 
 @contextmanager
-def in_pieces(model: nn.Module, arguments: TrainingArguments) -> Iterator[nn.Module]:
+def in_pieces(model: nn.Module) -> Iterator[nn.Module]:
     """Within the block: a twin of what computes, its frozen layers in pieces. It trains ``model``'s own parameters.
 
     All processes have to do the same with it: a layer is put together by all of them.
 
     Args:
         model: prepared, its trained parameters requiring a gradient.
-        arguments: the Trainer's, which know the processes and this one's device.
 
     Raises TrainingError where there is one process only, where nothing of the layers is frozen, for a model that is
     quantized or spread over devices, and for a torch that cannot leave out what is trained (before 2.7).
     """
-    shard = _sharding(arguments.world_size)
+    state = PartialState(cpu=runtime.device().type == "cpu")  # as the Trainer asks for it
+    shard = _sharding(state.num_processes)
     for name in ("hf_device_map", "quantization_method"):
         if getattr(model, name, None):
             raise TrainingError(f"fsdp=True takes a plain model, and this one has {name}. Load it without, on the CPU.")
@@ -56,8 +56,8 @@ def in_pieces(model: nn.Module, arguments: TrainingArguments) -> Iterator[nn.Mod
     twin, whole = _twin(model), dict(acting.named_parameters())
     try:
         for parameter in trained:
-            parameter.data = parameter.data.to(arguments.device)
-        yield _cut(twin, shard, arguments, whole)
+            parameter.data = parameter.data.to(state.device)
+        yield _cut(twin, shard, state, whole)
     finally:
         for parameter in trained:
             parameter.grad = None
@@ -111,11 +111,11 @@ def _twin(model: nn.Module) -> nn.Module:
     return copy.deepcopy(model, memo)
 
 
-def _cut(twin: nn.Module, shard: Any, arguments: TrainingArguments, whole: dict[str, nn.Parameter]) -> nn.Module:
+def _cut(twin: nn.Module, shard: Any, state: PartialState, whole: dict[str, nn.Parameter]) -> nn.Module:
     """Cut the twin's layers, in place; what computes of it."""
     from torch.distributed.device_mesh import init_device_mesh
 
-    mesh = init_device_mesh(arguments.device.type, (arguments.world_size,))
+    mesh = init_device_mesh(state.device.type, (state.num_processes,))
     for layer in layers_of(twin):
         trained = {parameter for parameter in layer.parameters() if parameter.requires_grad}
         shard(layer, mesh=mesh, reshard_after_forward=True, ignored_params=trained)

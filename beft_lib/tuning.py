@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from .methods import Method, method_row, prepare, recipe_for, restore
 from .models import load_tokenizer
 from .runs import Counts, Run, Runs, stored_bytes
 from .tasks import Task
-from .training import Recipe, Training, arguments_for, evaluate_model, train
+from .training import Recipe, Training, evaluate_model, train
 
 
 @overload
@@ -88,7 +87,7 @@ def _fine_tune(
     counts = prepare(model, method, seed)
     label = f"{method.name} on {task.name}: {counts.method:,} + {counts.head:,} parameters"
     tokenizer = load_tokenizer(model)
-    with _what_computes(model, recipe, seed) as acting:
+    with _what_computes(model, recipe) as acting:
         done = train(acting, task, recipe, tokenizer, seed=seed, folder=folder, label=label, progress=progress)
         if recipe.fsdp:
             model.beft_trained = True  # type: ignore[assignment]  the twin knows it
@@ -96,10 +95,10 @@ def _fine_tune(
 
 
 @contextmanager
-def _what_computes(model: nn.Module, recipe: Recipe, seed: int) -> Iterator[nn.Module]:
+def _what_computes(model: nn.Module, recipe: Recipe) -> Iterator[nn.Module]:
     """What is trained and scored: the model, PEFT's wrapper around it, or with ``fsdp`` a twin in pieces.
 
-    Raises TrainingError for ``fsdp`` with ``reuse``: processes that keep other examples would wait for each other.
+    Raises TrainingError for ``fsdp`` with ``reuse``.
     """
     if not recipe.fsdp:
         yield wrapping.acting(model)
@@ -109,10 +108,8 @@ def _what_computes(model: nn.Module, recipe: Recipe, seed: int) -> Iterator[nn.M
             "fsdp=True and reuse=True exclude each other: a process that finds an example kept would skip layers that "
             "the others wait for. Leave one of them out."
         )
-    with tempfile.TemporaryDirectory(prefix="beft-") as scratch:
-        arguments = arguments_for(recipe, Path(scratch), seed, None)
-        with fsdp.in_pieces(model, arguments) as acting:
-            yield acting
+    with fsdp.in_pieces(model) as acting:
+        yield acting
 
 
 def _only_asked(model: nn.Module, task: Task, method: Method, seed: int, recipe: Recipe) -> Run:

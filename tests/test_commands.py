@@ -19,7 +19,7 @@ import beft_lib
 from beft_lib import commands_science as commands
 from beft_lib import setup_env
 from beft_lib.__main__ import main
-from beft_lib.errors import AdapterError, BeftError, DataError, ModelError, UnknownName
+from beft_lib.errors import AdapterError, BeftError, DataError, ModelError, TrainingError, UnknownName
 
 TERMS = {"query", "key", "value"}
 
@@ -53,6 +53,11 @@ def test_select_prints_three_scores_and_the_choice(where, capsys):
     scores = {first: float(rest[0]) for first, *rest in words if first in TERMS}
     assert set(scores) == TERMS and f"choice: {max(scores, key=scores.__getitem__)}" in out
     assert "48 training examples" in out and "6 steps in" in out and "by the method" in out
+
+
+def test_tune_in_pieces_wants_several_processes(where):
+    with pytest.raises(TrainingError, match="there is one"):
+        run("tune", *where, "--fsdp")
 
 
 def test_select_as_json_is_the_probe_s_own(where, capsys):

@@ -19,6 +19,9 @@ from beft_lib.errors import TrainingError
 from beft_lib.tuning import fine_tune
 
 NO_DROPOUT = dict(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+# Without a GPU, "--multi_gpu" means several processes over gloo; "--cpu" would start one.
+LAUNCH = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1",
+          "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -92,15 +95,12 @@ def test_two_processes_give_what_one_gives(task, folder, tmp_path):
     (folder / "config.json").write_text(json.dumps({**config, **NO_DROPOUT}), encoding="utf-8")
     tune = ["-m", "beft_lib", "tune", "--model", str(folder), "--task", "sst2", "--data", str(task.source),
             "--n-train", "43", "--epochs", "2", "--learning-rate", "1e-2", "--json", "--save"]  # fmt: skip
-    # Without a GPU, "--multi_gpu" means several processes over gloo; "--cpu" would start one.
-    launch = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1",
-              "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]  # fmt: skip
     # A copy of the package alone, as installed: nothing is set up.
     package = Path(beft_lib.__file__).parent
     shutil.copytree(package, tmp_path / "beft_lib", ignore=shutil.ignore_patterns("pocket", "__pycache__"))
     environment = {**os.environ, "PYTHONPATH": str(tmp_path), "OMP_NUM_THREADS": "1"}
     told = []
-    for name, command in (("one", [*tune, "one"]), ("two", [*launch, *tune, "two"])):
+    for name, command in (("one", [*tune, "one"]), ("two", [*LAUNCH, *tune, "two"])):
         done = subprocess.run(
             [sys.executable, *command], cwd=tmp_path, env=environment, check=False, capture_output=True, text=True,
             encoding="utf-8",

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tiny
 import two_processes
-from test_fitting import NO_DROPOUT
+from test_fitting import LAUNCH, NO_DROPOUT
 
 from beft_lib import fsdp, load_model, load_task
 from beft_lib.architectures import layers_of
@@ -34,11 +34,9 @@ def places(tmp_path_factory):
 def two(places, tmp_path_factory):
     """What each of two processes found."""
     out = tmp_path_factory.mktemp("two")
-    launch = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1",
-              "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]  # fmt: skip
     here = Path(__file__).parent
     done = subprocess.run(
-        [sys.executable, *launch, two_processes.__file__, *map(str, places), str(out)], cwd=out, check=False,
+        [sys.executable, *LAUNCH, two_processes.__file__, *map(str, places), str(out)], cwd=out, check=False,
         env={**os.environ, "PYTHONPATH": str(here.parent), "OMP_NUM_THREADS": "1", "BEFT_DEVICE": "cpu"},
         capture_output=True, text=True, encoding="utf-8", timeout=900,
     )  # fmt: skip

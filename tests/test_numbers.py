@@ -111,6 +111,18 @@ def ahead(task: str, other: str = "zero_shot", one: str = "value") -> float:
     return six_tasks.paper().loc[one, task] - six_tasks.paper().loc[other, task]  # type: ignore[operator]
 
 
+def shown(*tasks: str) -> list[float]:
+    """How much pocket-opt gains from four demonstrations, as lesson 06's table of them has it."""
+    names = ("sst2", "rte", "cb", "wic", "squad", "drop")
+    none, four = (stored("06", rf"^{k} +" + r" +".join([r"([\d.]+)"] * 6)) for k in (0, 4))
+    return [dict(zip(names, four, strict=True))[task] - dict(zip(names, none, strict=True))[task] for task in tasks]
+
+
+def broken(setting: str) -> float:
+    """The importance of value under one of lesson 08's settings."""
+    return stored("08", rf"^{re.escape(setting)} +\S+ +\S+ +([\d.]+)")[0]
+
+
 def lora_ahead() -> list[float]:
     """By how many points LoRA is ahead of the value bias on pocket-opt."""
     means, _ = six_tasks.scores(six_tasks.measured())
@@ -167,6 +179,9 @@ ROWS: list[tuple[str, str, Basis]] = [
      lambda: round(100 * error(0.5, 277)) == 3),
     ("03", "The two runs that train most get furthest",
      lambda: min(map(rte, ("full", "all_biases"))) > max(map(rte, ("value", "query", "key", "head")))),
+    ("03", "in lesson 04's shorter runs all biases guess",
+     lambda: abs(result("rulers_minilm_real.json", task="rte", method="all_biases", scored_on="validation") - 0.5)
+     < error(0.5, 277)),
     ("03", "can be told from the head",
      lambda: all(abs(rte(term) - rte("head")) < 2 * error(0.5, 277) for term in ("query", "key", "value"))),
     ("03", "*key* has the head's accuracy to the last digit", lambda: rte("key") == rte("head")),
@@ -190,6 +205,11 @@ ROWS: list[tuple[str, str, Basis]] = [
     ("06", "takes 625 steps at a rate of 0.001", lambda: paper_steps("squad") == (625, 1e-3)),
     ("06", "LoRA scored 3 to 5 points more on wic, squad and drop",
      lambda: (min(lora_ahead()), max(lora_ahead())) == (3, 5)),
+    ("06", "no line clearly rises, and with four examples *wic*, *cb* and *squad* fall far",
+     lambda: max(shown("sst2", "rte", "drop")) < 0.01 and max(shown("wic", "cb", "squad")) < -0.2),
+    ("08", "cuts MiniLM's value score some fiftyfold, a quarter of the steps threefold",
+     lambda: 45 < broken("as it came") / broken("learning rate / 10") < 65
+     and 2.5 < broken("as it came") / broken("after 3 steps") < 3.5),
     ("06", "squad gains 15 points", lambda: int(ahead("squad", one="in_context")) == 15),
     ("06", "by 4 points on SST-2", lambda: round(ahead("sst2")) == 4),
     ("06", "by more than 30 on CB and SQuAD", lambda: min(map(ahead, ("cb", "squad"))) > 30),

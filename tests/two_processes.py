@@ -12,7 +12,6 @@ from beft_lib import fsdp, load_model, load_task, training, tuning
 from beft_lib.architectures import layers_of
 from beft_lib.errors import TrainingError
 from beft_lib.methods import prepare
-from beft_lib.training import arguments_for
 from beft_lib.wrapping import acting
 
 METHODS = ("value", "value@top-half", "lora", "prefix", "all_biases")
@@ -65,14 +64,13 @@ def interrupted(model, task, folder):
     return {"steps": len(done), "left": sorted(set(left)), **numbers(run, model)}
 
 
-def pieces(model, task):
+def pieces(model):
     """What is in pieces, what it computes, and what is left of it afterwards."""
     prepare(model, "value", 0)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     words = {"input_ids": torch.arange(24).reshape(3, 8) % 40}
-    arguments = arguments_for(tuning.recipe_for(task, tuning.method_row("value")), Path("scratch"), 0, None)
     model.eval()
-    with torch.no_grad(), fsdp.in_pieces(model, arguments) as twin:
+    with torch.no_grad(), fsdp.in_pieces(model) as twin:
         told = {
             "apart": (twin.eval()(**words).logits - model(**words).logits).abs().max().item(),
             "layers": fsdp.local_bytes(layers_of(twin)[0]) / fsdp.local_bytes(layers_of(model)[0]),
@@ -102,7 +100,7 @@ def main(folder: str, data: str, out: str) -> None:
     for name, method in PROMPTED:
         opt, asked = language(name)
         told[name] = numbers(tuning.fine_tune(opt, asked, method, fsdp=True, **CHANGES), opt)
-    told["pieces"], told["refused"] = pieces(model, task), refused(model, task)
+    told["pieces"], told["refused"] = pieces(model), refused(model, task)
     told["interrupted"] = interrupted(model, task, Path(out) / "checkpoints")
     (Path(out) / f"{PartialState().process_index}.json").write_text(json.dumps(told), encoding="utf-8")
 

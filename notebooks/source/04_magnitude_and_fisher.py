@@ -562,11 +562,10 @@ check.l04_defend(my_ruler, my_defence)
 
 # %% tags=["solution", "nbval-check-output"]
 my_ruler = "importance, early stop"
-all_cells = agreement(measurements).set_index("ruler") if measurements else pd.DataFrame()
-right = {rule: all_cells["right"].get(rule, float("nan")) for rule in (my_ruler, "always value")}
+right = agreement(measurements).set_index("ruler")["right"]
 my_defence = f"""It was right in {right[my_ruler]:.0%} of the cells of section 4, for a short probe, and does not depend on the unit.
-But always value was right in {right['always value']:.0%}, and looks at nothing. It cannot see whether the loss fell, and short vectors
-score high, so I would tune head only as well, and compare with always value."""
+But always value was right in {right['always value']:.0%}, and looks at nothing. My ruler cannot see whether the loss fell, and short
+vectors score high, so I would tune head only as well, and compare with always value."""
 check.l04_defend(my_ruler, my_defence)
 
 # %% [markdown]

@@ -94,7 +94,7 @@ show(pd.DataFrame.from_dict(rows, orient="index"), "Parameters trained by each m
 # %% [markdown]
 # `value@top-half` is the value bias in the upper half of the layers only. LoRA adds a product of two thin matrices to
 # the query and value weights. Prefix tuning puts five made-up tokens before every layer. Both come from PEFT, the
-# library that most people use for this. `all_biases` counts the head's biases as its own, `full` all of it:
+# library that most people use for this. `all_biases` counts the head's biases as its own, `full` the whole head:
 # column `head` shows what remains.
 
 # %% tags=["nbval-check-output"]
@@ -409,7 +409,7 @@ print("seeds of ours:", ", ".join(f"{method} {n}" for method, n in seeds.items()
 # Where the orders differ, ask before you conclude:
 #
 # - **Is there a difference?** Set it against the standard error and the number of seeds. *ours*, one seed, seems to order them; three
-#   seeds of the shorter *own rates* leave nothing of it.
+#   seeds of the shorter *own rates* do not.
 # - **Is anything learned?** Rows near fifty per cent are guesses: a smaller model may not learn RTE from 300
 #   examples. Then the order is luck, in either table.
 # - **Was the recipe fair to each?** The authors tuned their rates on their model. *own rates* are ours, but over eight epochs, not thirty.

@@ -181,7 +181,7 @@ right = [labels[0] for labels in few["label"]]
 show(pd.DataFrame({"question": few["question"], "right": right, "it says": before}), "SQuAD, zero-shot")
 
 # %% [markdown]
-# Most of these name the wrong person. But even a right answer scores low in a whole sentence, for SQuAD compares words: **precision** is the share of the words said that are right,
+# pocket-opt names the wrong person in most of these. But even a right answer scores low in a whole sentence, for SQuAD compares words: **precision** is the share of the words said that are right,
 # **recall** the share of the right words that were said, and
 #
 # $$ F_1 = \frac{2\,P\,R}{P + R}. $$

@@ -473,7 +473,7 @@ if bare:
 # |---|---|---|
 # | Did it learn anything? | the loss; the constant answer | 03, and section 2 here |
 # | Is that the bias, or the head? | the head-only row, paired over seeds | 05 |
-# | How sure are you? | an interval over examples and one over seeds | section 3, 05 |
+# | How sure are you? | an interval over examples and one over seeds | section 3 here, 05 |
 # | Why this term? | the scores, *and* the runner-up tuned as well | 03, 04 |
 # | Would you have chosen otherwise, had you …? | the settings that change the choice | section 4 here |
 # | Is it about the task? | the probe on shuffled labels | 03 |
