@@ -45,6 +45,12 @@ def in_pieces(model: nn.Module) -> Iterator[nn.Module]:
     for name in ("hf_device_map", "quantization_method"):
         if getattr(model, name, None):
             raise TrainingError(f"fsdp=True takes a plain model, and this one has {name}. Load it without, on the CPU.")
+    dropped = max(getattr(module, "layerdrop", 0) for module in model.modules())  # OPT's: each process draws its own
+    if dropped > 0:
+        raise TrainingError(
+            f"fsdp=True fetches a layer's pieces in all processes together, and this model skips layers at random "
+            f"(layerdrop {dropped}). Load it with layerdrop=0, or leave fsdp out."
+        )
     acting = wrapping.acting(model).to("cpu")  # what lies whole on a GPU would lie there beside its pieces
     trained = [parameter for parameter in acting.parameters() if parameter.requires_grad]
     if all(p.requires_grad for layer in layers_of(model) for p in layer.parameters()):

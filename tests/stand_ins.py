@@ -22,7 +22,7 @@ def keep(cache: Path, kind: str, hub: str) -> Path:
     return repository / "snapshots" / "abc"
 
 
-SINGLE = ("sst2", "cola")  # one sentence; rte has a pair
+SINGLE = ("sst2", "cola")  # one sentence; rte and stsb have a pair
 
 
 def fill(cache: Path, *tasks: str) -> None:
@@ -35,6 +35,8 @@ def fill(cache: Path, *tasks: str) -> None:
         (snapshot / task).mkdir(parents=True)
         for split, n in (("train", 320), ("validation", 24)):
             pairs = [(PHRASES[i % 4], PHRASES[i // 4 % 4], int(i % 4 != i // 4 % 4), i) for i in range(n)]
+            if task == "stsb":
+                pairs = [(a, b, 5.0 - 4.0 * label - i % 2, i) for a, b, label, i in pairs]
             rows = [(f"{a} {b}", label, i) for a, b, label, i in pairs] if task in SINGLE else pairs
             names = ("sentence", "label", "idx") if task in SINGLE else ("sentence1", "sentence2", "label", "idx")
             columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))

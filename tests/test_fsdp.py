@@ -126,6 +126,9 @@ def test_what_cannot_be_in_pieces_is_refused(two, places, task, monkeypatch):
     with pytest.raises(TrainingError, match="hf_device_map"):
         fine_tune(model, task, "value", fsdp=True)
     opt, asked = two_processes.language("cb")
+    opt.get_decoder().layerdrop = 0.1
+    with pytest.raises(TrainingError, match=r"layerdrop 0\.1"):
+        fine_tune(opt, asked, "value", fsdp=True)
     with pytest.raises(TrainingError, match="zero_shot trains nothing"):
         fine_tune(opt, asked, "zero_shot", fsdp=True)
 

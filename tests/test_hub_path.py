@@ -61,9 +61,9 @@ def execute(folder: Path, version: str, cells: int | None = None, number: str = 
 
 @pytest.mark.parametrize("version", authoring.VERSIONS[-1:])
 def test_lesson_05_runs_unchanged_on_the_hub_s_models(version: str, offline: Path) -> None:
-    fill(offline / "hf", "sst2", "cola")
+    fill(offline / "hf", "stsb", "sst2", "cola")
     told = execute(offline, version)
-    assert "profile colab" in told and "the hub (nyu-mll/glue, sst2)" in told
+    assert "profile colab" in told and "the hub (nyu-mll/glue, stsb)" in told
     assert "bert-base-cased" in told and "roberta-base" in told and "No weights" not in told
     for claim in ("PEFT gives the same logits", "there and back, the same logits", "stock keys"):
         assert f"{claim}: True" in told

@@ -14,7 +14,7 @@ import pytest
 import tiny
 from scipy import stats
 
-from beft_lib import commands_table, plots_table, runtime
+from beft_lib import authoring, commands_table, plots_table, runtime
 from beft_lib.display import descriptions
 from beft_lib.errors import DataError, UnknownName
 from beft_lib.methods import method_row
@@ -288,9 +288,18 @@ def test_what_lesson_05_says_of_the_table_that_ships_is_so() -> None:
     assert told["head"]["minilm", "sst2"].loc[["query", "value"], "- head"].max() < 0.05
     assert pleased.loc["lora", "- value"] > pleased.loc["lora", "± of it"]
     assert 0.07 < pleased.loc["full", "- value"] < pleased.loc["full", "± of it"]
-    guesses = told["value"]["minilm", "rte"]
-    assert set(guesses["seeds"]) == {3} and len(guesses) == 10 and set(guesses["source"]) == {"real/rte"}
-    assert (guesses["score"] - guesses["±"] < 146 / 277).all(), "the more frequent answer of the 277"
+    for source, seeds, frequent in (("real", 5, 146 / 277), ("mini", 5, 0.5)):  # the more frequent answer's share
+        guesses = told["value"]["minilm", f"rte ({source})"]
+        assert set(guesses["seeds"]) == {seeds} and len(guesses) == 10
+        assert (guesses["score"] - guesses["±"] <= frequent).all()
+        ahead = told["head"]["minilm", f"rte ({source})"].query("`- head` > `± of it`")
+        assert list(ahead.index) == (["full"] if source == "real" else [])
+        assert (guesses.loc["full", "- value"] > guesses.loc["full", "± of it"]) == (source == "real")
+    real = told["value"]["minilm", "cola"]
+    assert set(real["seeds"]) == {3} and len(real) == 10 and set(real["source"]) == {"real/cola"}
+    ahead = real["- value"] > real["± of it"]
+    assert set(real.index[ahead]) == {"full", "lora"} and real["score"].max() < 0.2
+    assert told["head"]["minilm", "cola"].loc[["query", "value"], "- head"].max() < 0.05
     every = [row for row in shipped() if row["scored_on"] != "validation" and row["method"] == "full"]
     tries = {r["learning_rate"]: r["score"] for r in every if (r["model"], r["task"]) == ("pocket-bert", "rte")}
     guesses = [abs(score - 0.5) < 1 / 75**0.5 / 2 for _, score in sorted(tries.items())]  # within a standard error
@@ -307,8 +316,17 @@ def test_what_lesson_05_says_of_the_table_that_ships_is_so() -> None:
         }
         assert behind["value@top-half"] == ["stsb"]
         assert behind["random_uniform"] == (["stsb", "rte"] if model == "pocket-bert" else ["stsb"])
-    halves = {task: told["value"]["minilm", task].loc["value@top-half"] for task in ("stsb", "sst2", "rte")}
+    tasks = ("stsb", "sst2", "rte (real)", "rte (mini)", "cola")
+    halves = {task: told["value"]["minilm", task].loc["value@top-half"] for task in tasks}
     assert [task for task, line in halves.items() if _behind(line)] == ["stsb"]
+
+
+def test_lesson_05_trains_at_the_rates_that_minilm_chose() -> None:
+    rates = chosen_rates(shipped()).query("model == 'minilm' and task == 'stsb'").set_index("method")["rate"]
+    code = authoring.sources()["05"].read_text(encoding="utf-8")
+    assert "\nrate = 0.01\n" in code and '\nslower = {"all_biases": 0.003, "full": 0.0001}' in code
+    for method in ("value", "query", "key", "random_uniform", "all_biases", "full", "head"):
+        assert rates[method] == {"all_biases": 0.003, "full": 0.0001}.get(method, 0.01)
 
 
 def _behind(line: Any) -> bool:
