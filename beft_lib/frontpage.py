@@ -108,8 +108,8 @@ def _own_rates() -> str:
         f"MiniLM on {examples.min()} to {examples.max()} examples, {recipe} (chosen on held-out data); in percent "
         f"± half a 95 % interval ({', '.join(seeds)}). *stsb*: how alike are two sentences? *sst2*: pleased or not? "
         "*cola*: would people say so? On stsb the value bias goes most of the way from the head alone to all "
-        "parameters. On sst2 and cola it adds little, and LoRA and all parameters score higher; on rte no method is shown "
-        "to beat guessing in so many epochs."
+        "parameters. On sst2 and cola it adds little, and LoRA and all parameters score higher; on rte no method is "
+        "shown to beat guessing in so many epochs."
     )
     return f"{_table(['trained, beside the head', *heads], lines)}\n\n{said}"
 
