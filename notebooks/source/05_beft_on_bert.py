@@ -177,7 +177,7 @@ check.l05_floor(my_prediction)
 # %% [markdown]
 # So a ten-thousandth of the parameters does not cost a ten-thousandth of the time. To go below the first of your
 # numbers, one has to leave the lower layers alone. `fine_tune(model, task, "value@top-half", reuse=True)` does it, and
-# reports how many layers it kept. Here is what a step took, measured on a quiet machine:
+# reports how many layers it kept. What a step took, on a quiet machine:
 
 # %%
 steps = pd.Series(bench_methods.shipped()["ratios"], name="a step / a step of full").sort_values()
@@ -211,7 +211,7 @@ print("the key bias has hardly moved:", moves["key"] < 0.01 * moves["value"])
 # Five methods with three seeds each. A seed decides the first head, the order of the examples, the dropout, and for
 # `random_uniform` also *which* parameters are drawn. Within one seed all methods start with the same head and see the
 # same batches: of four examples, so that one epoch has 75 steps. The learning rates are those that MiniLM chose on
-# held-out examples for the longer runs of section 6. This is the long cell of the lesson.
+# held-out examples for the longer runs of section 6. This is the long cell.
 #
 # **Predict:** the order of the five. Will `random_uniform` be nearer to the chosen bias, or to the head alone? And
 # which differences will be larger than the spread over seeds?
@@ -227,7 +227,7 @@ show(plots.runs(live, chance=0))
 
 # %% [markdown]
 # On the left, each open mark is a run, each filled one a mean with its interval; on the right is the time. Did it come
-# out as you predicted? Look at how wide the intervals are: three seeds are few.
+# out as you predicted? Look at the intervals: one may even reach beyond 1, where no correlation can be. Three seeds are few.
 #
 # The head alone has the bias's learning rate, batches and steps, so what the bias adds is its own. But do not conclude
 # that it beats `full`: this is a **short race**. In a step, no number moves by more than about the learning rate.
@@ -291,7 +291,7 @@ show(yours[columns].set_index("method"), "Your runs, each against the head alone
 # fine-tuning's time, with how many parameters, and in how large a file? Where `- head` is smaller than `± of it`, these
 # seeds do not show that the method helps at all. (Seconds mean something on a machine that does nothing else.)
 #
-# The same as a picture: score against what has to be stored for each task.
+# As a picture: score against what has to be stored for a task.
 
 # %%
 show(plots_table.by_cost(yours))
