@@ -23,7 +23,7 @@
 # - **put** the paper's RTE table beside your own, and ask good questions where they differ;
 # - **save** what was trained as a file of some kilobytes, open it in stock PEFT, take one back, switch and merge.
 #
-# **Time:** about 60 minutes with the exercises. The code itself runs for at most 4 minutes in the profile `laptop`, 1 minute in `pocket`, on two CPU cores.
+# **Time:** about 60 minutes with the exercises. The code itself runs for at most 4 minutes in the profile `laptop`, 2 minutes in `pocket`, on two CPU cores.
 #
 # **You need:** lesson 03 (the probe). It also explains the standard error.
 
