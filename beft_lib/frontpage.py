@@ -105,7 +105,7 @@ def _own_rates() -> str:
     seeds = [f"{task} {_counted(compared['seeds'][compared['task'] == task])}" for task in tasks]
     examples, recipe = compared["n_train"], ", ".join(dict.fromkeys(compared["recipe"]))
     said = (
-        f"MiniLM on {examples.min()} to {examples.max()} examples, {recipe} (chosen on held-out data); in percent "
+        f"MiniLM on {examples.min():,} to {examples.max():,} examples, {recipe} (chosen on held-out data); in percent "
         f"± half a 95 % interval ({', '.join(seeds)}). *stsb* (how alike are two sentences?), *sst2* (pleased or "
         "not?) and rte (mini) are sentences written for this course, *cola* (would people say so?) and rte (real) are "
         "GLUE's. On stsb, which is what MiniLM was pretrained for, the value bias goes most of the way from the head "

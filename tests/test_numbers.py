@@ -193,7 +193,7 @@ ROWS: list[tuple[str, str, Basis]] = [
     ("04", "0.71 instead of 0.25",
      lambda: [most("importance", 0.5, 0, "magnitude")[2], score(0.5, 0, "magnitude")]),
     ("05", "new head has 0.0001", GIVEN),
-    ("05", "counting shared words reaches 0.40",
+    ("05", "word overlap and lengths alone reach 0.40",
      lambda: float(re.findall(r"shortcut \(word overlap, lengths\) reaches (\.\d+)",
                               (ROOT / "data" / "mini" / "stsb" / "README.md").read_text(encoding="utf-8"))[0])),
     ("05", "of twenty, one falls below 0.05", lambda: [1 / 20]),

@@ -293,8 +293,8 @@ def test_what_lesson_05_says_of_the_table_that_ships_is_so() -> None:
     }
     alike = told["value"]["minilm", "stsb"]
     assert abs(alike.loc["full", "- value"]) < alike.loc["full", "± of it"] and set(alike["seeds"]) == {5}
-    every = next(of for (model, task, *_), of in fields(rows).items() if (model, task) == ("minilm", "stsb"))
-    assert all(every["full"][seed]["score"] > row["score"] for seed, row in every["value"].items())
+    runs = next(of for (model, task, *_), of in fields(rows).items() if (model, task) == ("minilm", "stsb"))
+    assert all(runs["full"][seed]["score"] > row["score"] for seed, row in runs["value"].items())
     assert alike.loc["random_uniform", "- value"] < -0.2 and alike.loc["head", "- value"] < -0.3
     assert alike.loc["lora", "±"] > 0.15 and alike.loc["lora", "score"] < 0.5
     pleased = told["value"]["minilm", "sst2"]
@@ -337,9 +337,10 @@ def test_what_lesson_05_says_of_the_table_that_ships_is_so() -> None:
 def test_lesson_05_trains_at_the_rates_that_minilm_chose() -> None:
     rates = chosen_rates(shipped()).query("model == 'minilm' and task == 'stsb'").set_index("method")["rate"]
     code = authoring.sources()["05"].read_text(encoding="utf-8")
-    assert "\nrate = 0.01 " in code and '\nslower = {"all_biases": 0.003, "full": 0.0001}' in code
+    slower = {"all_biases": 0.003, "full": 0.0001}
+    assert "\nrate = 0.01 " in code and f"\nslower = {json.dumps(slower)} " in code
     for method in ("value", "query", "key", "random_uniform", "all_biases", "full", "head"):
-        assert rates[method] == {"all_biases": 0.003, "full": 0.0001}.get(method, 0.01)
+        assert rates[method] == slower.get(method, 0.01)
 
 
 def _behind(line: Any) -> bool:
