@@ -85,10 +85,10 @@ def _where(base: Mapping[str, Any]) -> str:
         return ""
     if base.get("merged"):
         return """
-The base model had an adapter merged in and is in no file yet: save the merged model first (save_pretrained), before it
-is tuned again, and name its folder.
+The base model had an adapter merged in, or b_v folded, and is in no file yet: save the merged model first
+(save_pretrained), before it is tuned again, and name its folder.
 """
-    if base["name"].startswith("pocket-"):
+    if base.get("shipped"):
         return f"""
 The base model ships with the course: its folder is `data/models/{base["name"]}` in the course's folder, and
 `beft_lib.runtime.find_model("{base["name"]}").path` tells where that is.

@@ -16,13 +16,13 @@ from .adapter_tensors import (
     Adapter,
     base_of,
     head_sample,
-    is_merged,
     parameter_of,
     paths_of,
     pretrained_of,
 )
 from .architectures import TERMS, Part, head_parameters, layers_of, parts_of
 from .errors import AdapterError
+from .folding import is_merged
 
 
 def check_base(model: nn.Module, contents: Contents) -> None:

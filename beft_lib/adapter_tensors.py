@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -22,6 +22,7 @@ from .adapter_folder import is_path
 from .architectures import TERMS, Part, family_of, head_parameters, layers_of, parts_of, width_of
 from .biases import BiasDelta
 from .errors import AdapterError
+from .folding import MERGED, is_merged
 from .wrapping import acting, has_prefix
 
 if TYPE_CHECKING:
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
 
 PREFIX = "base_model.model."
 DELTA = re.compile(rf"{re.escape(PREFIX)}(?P<module>.+)\.beft_bias(?:\.(?P<term>{'|'.join(TERMS)}))?")
-
-
-MERGED = ", merged"  # behind the name of a base
 
 
 @dataclass(frozen=True)
@@ -116,25 +114,13 @@ def base_of(model: nn.Module) -> dict[str, Any]:
         "hub": "" if merged else runtime.MODELS[name].hub if name in runtime.MODELS else on_hub,
         "revision": source.revision if source and not merged else None,
         "merged": merged,
+        "shipped": bool(source and source.channel == "shipped" and not merged),
         "family": family_of(model).model_type,
         "layers": len(layers_of(model)),
         "width": int(cast(Any, model.config).hidden_size),
         "sample": _sample(model),
         "head": {name: head_sample(model, name) for name in _lone_in_head(model)},
     }
-
-
-def is_merged(model: nn.Module) -> bool:
-    """Whether an adapter was merged into the model in memory: its weights are then no longer those of its source."""
-    return bool(getattr(model, "beft_merged", False))
-
-
-def mark_merged(model: nn.Module) -> None:
-    """Call the model "NAME, merged" from now on. Its source still says where the tokenizer is."""
-    source: Any = getattr(model, "beft_source", None)
-    if source is not None and not is_merged(model):
-        model.__dict__["beft_source"] = replace(source, name=source.name + MERGED)
-    model.__dict__["beft_merged"] = True
 
 
 def _check_trained(run: Run, trained: Mapping[str, Tensor], weights: list[str]) -> None:

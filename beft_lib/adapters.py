@@ -30,7 +30,6 @@ from .adapter_tensors import (
     base_of,
     deltas_of,
     lone_modules,
-    mark_merged,
     parameter_of,
     paths_of,
     pretrained_of,
@@ -170,11 +169,7 @@ def merge_adapter(model: nn.Module, fold: bool = False) -> nn.Module:
     folding.check(model, fold)  # before a LoRA run goes into the weights
     wrapping.unwrap(model, merge=True)
     sparse.remove(model, merge=True)
-    folding.fold(model) if fold else folding.settle(model)
-    for name in ("beft_pristine", "beft_adapters", "beft_labels", "beft_fresh"):
-        model.__dict__.pop(name, None)
-    mark_merged(model)
-    return model
+    return folding.fold(model) if fold else folding.settle(model)
 
 
 def describe_adapter(folder: str | Path) -> dict[str, Any]:

@@ -166,9 +166,10 @@ def run_measure(args: argparse.Namespace) -> int:
     from .shards import shard_of
 
     changes = {} if args.epochs is None else {"epochs": args.epochs}
+    rates_of = {"full": args.full_rates} if args.full_rates else {}
     grid = Grid(
         args.model, args.tasks, args.methods, args.seeds, args.data, args.n_train, changes, args.rates,
-        args.full_rates, prompted=args.prompted, add_biases=args.add_biases,
+        rates_of, prompted=args.prompted, add_biases=args.add_biases,
     )  # fmt: skip
     shard = None if args.shard is None else shard_of(args.shard)
     for row in run_grid(grid, args.out, shard=shard):

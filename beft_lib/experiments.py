@@ -45,8 +45,8 @@ class Grid:
         changes: of the recipe: ``{"epochs": 2}``.
         rates: learning rates to choose from for each task and method, on a held-out part of *train* (validation is
             never looked at); () takes the recipe's. ``rate_seed`` draws the examples and the part held out.
-        own_rates: the same for a method with a rate of its own (full); () takes ``rates_for``'s.
-        rates_of: the same for methods by name, before both: ``{"lora": (3e-4, 1e-3)}``.
+        rates_of: the same for methods by name, whatever their layers: ``{"full": (1e-4, 3e-4)}``. What is not named
+            takes ``rates_for``'s.
         held_out: share of train that is held out for it.
         prompted: ask a language model in words (None: where the task knows no other way).
         size: how many training examples where ``n_train`` does not say: the task's "low", "medium" or "high".
@@ -62,7 +62,6 @@ class Grid:
     n_train: int | None = None
     changes: Mapping[str, Any] | None = None
     rates: Sequence[float] = ()
-    own_rates: Sequence[float] = ()
     rates_of: Mapping[str, Sequence[float]] = field(default_factory=dict)
     rate_seed: int = 0
     held_out: float = 0.25
@@ -82,8 +81,7 @@ class Grid:
 
     def tried(self, method: str) -> Sequence[float]:
         """The learning rates that are tried for a method."""
-        own = self.own_rates if method_row(method).learning_rate is not None else ()
-        return self.rates_of.get(method) or own or rates_for(method, self.rates)
+        return self.rates_of.get(method.partition("@")[0]) or rates_for(method, self.rates)
 
     def task(self, name: str | Task, seed: int) -> Task:
         if isinstance(name, Task):
@@ -229,7 +227,7 @@ class _Runs:
             rates = ", ".join(f"{rate:g}" for rate in tried)
             raise TrainingError(
                 f"{method} on {part.name} diverged at every learning rate tried ({rates}); the tries are rows of "
-                f"{self.sheet.path}. Give smaller rates (a method with a rate of its own: own_rates)."
+                f"{self.sheet.path}. Give it smaller rates (rates, or rates_of)."
             )
         self.rates[method] = best_rate(scores)
         return self.rates[method]

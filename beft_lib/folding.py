@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import cast
+from dataclasses import replace
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,9 @@ from .architectures import TERMS, family_of, layers_of, output_of, parts_of, wei
 from .biases import find_biases, remove, term_in
 from .errors import ModelError
 
+MERGED = ", merged"  # behind the name of a base
+_OF_THE_BASE = ("beft_pristine", "beft_adapters", "beft_labels", "beft_fresh")  # untrue once its weights are others
+
 # What configurations call the dropout of attention probabilities.
 _DROPOUT = ("attention_probs_dropout_prob", "attention_dropout", "attn_pdrop", "dropout_rate")
 
@@ -27,7 +31,8 @@ def fold(model: nn.Module) -> nn.Module:
     """Merge every delta and fold b_v into the output projection's bias, in place: the same logits, b_v zero or gone.
 
     The model is stock afterwards: ``save_pretrained`` it, and transformers alone loads it (its configuration says
-    which biases there are; those it asks for besides are written as zeros). Exact to the rounding of the weights.
+    which biases there are; those it asks for besides are written as zeros). Exact to the rounding of the weights. It
+    counts as a new pretrained model, called "NAME, merged": adapters loaded before are gone.
 
     Raises ModelError, with nothing changed, where folding is not exact (attention sinks, attention dropout in training
     mode) or where stock code of this family has no place for what is left (a bias behind attention, a trained b_q).
@@ -90,7 +95,23 @@ def _settle(
                 cast(Tensor, output.bias).add_(move.to(output.bias))  # type: ignore[arg-type]
     if switch:
         setattr(model.config, switch, True)
+    for name in _OF_THE_BASE:
+        model.__dict__.pop(name, None)
+    _mark_merged(model)
     return model
+
+
+def is_merged(model: nn.Module) -> bool:
+    """Whether something was merged into the model in memory: its weights are then no longer those of its source."""
+    return bool(getattr(model, "beft_merged", False))
+
+
+def _mark_merged(model: nn.Module) -> None:
+    """Call the model "NAME, merged" from now on. Its source still says where the tokenizer is."""
+    source: Any = getattr(model, "beft_source", None)
+    if source is not None and not is_merged(model):
+        model.__dict__["beft_source"] = replace(source, name=source.name + MERGED)
+    model.__dict__["beft_merged"] = True
 
 
 def _stock(model: nn.Module, held: Mapping[str, str]) -> tuple[dict[str, torch.Size], str]:

@@ -121,7 +121,7 @@ def _cut(twin: nn.Module, shard: Any, state: PartialState, whole: dict[str, nn.P
     """Cut the twin's layers, in place; what computes of it."""
     from torch.distributed.device_mesh import init_device_mesh
 
-    mesh = init_device_mesh(state.device.type, (state.num_processes,))
+    mesh = init_device_mesh(cast(torch.device, state.device).type, (state.num_processes,))
     for layer in layers_of(twin):
         trained = {parameter for parameter in layer.parameters() if parameter.requires_grad}
         shard(layer, mesh=mesh, reshard_after_forward=True, ignored_params=trained)

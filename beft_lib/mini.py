@@ -154,7 +154,7 @@ def tuning(names: Sequence[str]) -> list[Grid]:
     """
     every = {name: len(whole(name).train) for name in names}
     curves = [(name, "value", n) for name in names if name in CURVED for n in _sizes(name, every[name])]
-    chosen: dict[str, Any] = {"changes": {"epochs": EPOCHS}, "rates": RATES, "own_rates": FULL_RATES}
+    chosen: dict[str, Any] = {"changes": {"epochs": EPOCHS}, "rates": RATES, "rates_of": {"full": FULL_RATES}}
     return [
         *(
             Grid("minilm", [name], (method,), SEEDS, "mini", n_train=n, **chosen)

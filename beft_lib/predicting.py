@@ -12,9 +12,9 @@ from datasets import Dataset
 from torch import nn
 
 from . import classifying, prompting
-from .adapter_tensors import MERGED
 from .adapters import describe_adapter, load_adapter
 from .errors import AdapterError, DataError, UnknownName
+from .folding import MERGED
 from .models import load_model, load_tokenizer
 from .prompts import Prompt
 from .tasks import Task, TaskRow
@@ -75,8 +75,8 @@ def _loaded(folder: Path, task: Task | None, base: str | Path | None) -> tuple[n
     name = told["base"]["name"]
     if base is None and name.endswith(MERGED):
         raise AdapterError(
-            f"{folder} was trained on {name!r}, a model made by merge_adapter: give base=, the folder where it was "
-            "saved (save_pretrained)."
+            f"{folder} was trained on {name!r}, a model made by merge_adapter or fold: give base=, the folder where it "
+            "was saved (save_pretrained)."
         )
     try:
         model = load_model(base or name, task)

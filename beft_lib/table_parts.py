@@ -25,8 +25,7 @@ class Part:
         n_train: training examples; None for the size's.
         epochs: None for the paper's.
         rates: learning rates to choose from for each method, on a held-out part of train; () for the paper's.
-        full_rates: those of full, which wants smaller ones; () for a hundredth.
-        rates_of: those of other methods by name, where theirs are others.
+        rates_of: those of methods by name, where theirs are others.
     """
 
     title: str
@@ -38,22 +37,23 @@ class Part:
     n_train: int | None = None
     epochs: float | None = None
     rates: tuple[float, ...] = ()
-    full_rates: tuple[float, ...] = ()
     rates_of: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
-# LoRA moves matrices, which want smaller rates than biases: on MiniLM's stsb the best of these is 1e-3.
-_LORA: dict[str, tuple[float, ...]] = {"lora": (3e-4, 1e-3, 3e-3, 1e-2)}
-_POCKET: dict[str, Any] = {"epochs": 12, "rates": (1e-3, 3e-3, 1e-2), "full_rates": (3e-5, 1e-4, 3e-4, 1e-3)}
+# Matrices want smaller rates than biases: on MiniLM's stsb the best of LoRA's is 1e-3.
+_LORA = (3e-4, 1e-3, 3e-3, 1e-2)
+_POCKET: dict[str, Any] = {
+    "epochs": 12, "rates": (1e-3, 3e-3, 1e-2), "rates_of": {"full": (3e-5, 1e-4, 3e-4, 1e-3)},
+}  # fmt: skip
 PARTS: dict[str, Part] = {
     "mini": Part("MiniLM on the shipped English tasks", ("minilm",), "mini", ("stsb", "sst2", "rte"),
-                 epochs=8, rates=(3e-3, 1e-2), full_rates=(1e-4, 3e-4), rates_of=_LORA),
+                 epochs=8, rates=(3e-3, 1e-2), rates_of={"full": (1e-4, 3e-4), "lora": _LORA}),
     "pocket": Part("the pocket models on their own world", ("pocket-bert", "pocket-roberta"), "pocket",
                    ("cola", "stsb", "rte"), n_train=300, **_POCKET),  # where head only leaves something to learn
     "sizes": Part("more examples: where full overtakes", ("pocket-bert",), "pocket", ("stsb",),
                   ("medium", "high"), ("head", "value", "full"), **_POCKET),
     "real": Part("MiniLM on the real RTE and CoLA (--data FOLDER)", ("minilm",), None, ("rte", "cola"),
-                 epochs=8, rates=(1e-3, 3e-3, 1e-2), full_rates=(3e-5, 1e-4, 3e-4), rates_of=_LORA),
+                 epochs=8, rates=(1e-3, 3e-3, 1e-2), rates_of={"full": (3e-5, 1e-4, 3e-4), "lora": _LORA}),
 }  # fmt: skip
 RECIPE = ("n_train", "epochs", "rates", "full_rates")  # what may be given instead of a part's
 
@@ -74,7 +74,7 @@ def grids(
         data: the folder for the parts that need one.
         methods, models: of the parts', these only; () for all.
         paper: leave each part's recipe out: the paper's size, epochs and rates.
-        recipe: fields of ``RECIPE`` instead of the parts'; None and () leave them.
+        recipe: ``RECIPE``'s instead of the parts' (``full_rates``: those of full); None and () leave them.
 
     Raises UnknownName, and DataError where a folder is missing.
     """
@@ -88,12 +88,13 @@ def grids(
         if model not in every:
             raise UnknownName(f"model of {', '.join(names) or 'no part'}", model, every)
     given = {name: value for name, value in recipe.items() if value is not None and value != ()}
-    bare: dict[str, Any] = {}
-    if paper:
-        bare = {"n_train": None, "epochs": None, "rates": (), "full_rates": (), "rates_of": {}}
-    elif given.get("rates"):
-        bare = {"rates_of": {}}  # what is asked for counts for all
-    parts = [replace(PARTS[name], **(bare | given)) for name in names]
+    full = {"full": given.pop("full_rates")} if "full_rates" in given else {}
+    bare: dict[str, Any] = {"n_train": None, "epochs": None, "rates": ()} if paper else {}
+    parts = []
+    for part in (PARTS[name] for name in names):
+        kept = () if paper else ("full",) if "rates" in given else part.rates_of  # rates that are given count for LoRA
+        rates_of = {name: part.rates_of[name] for name in kept if name in part.rates_of} | full
+        parts.append(replace(part, **(bare | given), rates_of=rates_of))
     return [grid for seed in seeds for part in parts for grid in _grids(part, seed, data, methods, models)]
 
 
@@ -103,6 +104,6 @@ def _grids(part: Part, seed: int, data: Path | None, methods: Sequence[str], mod
         for size in part.sizes:
             yield Grid(
                 model, part.tasks, methods or part.methods, (seed,), part.data or data,
-                part.n_train if len(part.sizes) == 1 else None, changes, part.rates, part.full_rates,
-                rates_of=part.rates_of, size=size,
+                part.n_train if len(part.sizes) == 1 else None, changes, part.rates, part.rates_of,
+                size=size,
             )  # fmt: skip

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast
 
@@ -90,7 +91,8 @@ def wrap(model: nn.Module, config: PeftConfig, seed: int) -> nn.Module:
     from peft import get_peft_model
     from peft.utils import ModulesToSaveWrapper
 
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)  # PEFT asks for an old name
         torch.manual_seed(seed)  # of LoRA's A and of the tokens behind a prefix
         wrapper = get_peft_model(cast(Any, model), config)
         for name, module in list(model.named_modules()):

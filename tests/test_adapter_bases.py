@@ -18,9 +18,10 @@ from transformers import AutoModelForSequenceClassification
 from beft_lib import load_model, load_tokenizer, runtime
 from beft_lib.adapter_folder import CARD, CONFIG, OWN, WEIGHTS, write_folder
 from beft_lib.adapter_tensors import base_of
-from beft_lib.adapters import load_adapter, merge_adapter, save_adapter, save_peft
+from beft_lib.adapters import load_adapter, merge_adapter, save_adapter, save_peft, use_adapter
 from beft_lib.architectures import layers_of
-from beft_lib.errors import AdapterError, ModelError
+from beft_lib.errors import AdapterError, ModelError, UnknownName
+from beft_lib.folding import fold
 from beft_lib.tuning import fine_tune
 from beft_lib.wrapping import acting
 
@@ -134,6 +135,21 @@ def test_a_merged_model_is_tuned_and_merged_again(task, tmp_path):
         merge_adapter(model)
 
 
+def test_a_folded_model_is_another_base_too(task, tune, tmp_path):
+    home = tiny.save(tmp_path / "base")
+    first = save_adapter(tune(load_model(home, task)), tmp_path / "first")
+    model = load_model(home, task)
+    load_adapter(model, first)
+    before = logits(model)
+    fold(model)
+    torch.testing.assert_close(logits(model), before, atol=1e-5, rtol=0)
+    assert base_of(model)["name"] == "base, merged"
+    with pytest.raises(AdapterError, match=r"trained on base; this model \(base, merged\) .*Load it on base,"):
+        load_adapter(model, first)
+    with pytest.raises(UnknownName, match="first"):
+        use_adapter(model, "first")
+
+
 @pytest.mark.parametrize(
     "name, channel, hub",
     [("minilm", "package", "sentence-transformers/all-MiniLM-L6-v2"), ("me/x", "cache", "me/x"), ("", "", "")],
@@ -213,13 +229,14 @@ SNIPPETS = {
     "minilm": ('"sentence-transformers/all-MiniLM-L6-v2", num_labels=2, revision="abc")', ""),
     "pocket-bert": ('"FOLDER OF pocket-bert", num_labels=2)', "`data/models/pocket-bert` in the course's folder"),
     "mine": ('"FOLDER OF mine", num_labels=2)', "came from a folder"),
+    "pocket-of-mine": ('"FOLDER OF pocket-of-mine", num_labels=2)', "came from a folder"),
 }
 
 
 @pytest.mark.parametrize("name", SNIPPETS)
 def test_the_card_s_lines_can_work(name, tune, tmp_path):
     model: Any = tiny.model("bert")
-    channel = "folder" if name == "mine" else "shipped"
+    channel = "shipped" if name == "pocket-bert" else "package" if name == "minilm" else "folder"
     model.beft_source = runtime.ModelSource(name, "/nowhere", "abc" if name == "minilm" else None, channel, "")
     for method in ("value", "all_biases"):  # with stock PEFT, and without
         card = (save_adapter(tune(model, method), tmp_path / "a") / CARD).read_text(encoding="utf-8")

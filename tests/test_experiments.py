@@ -139,7 +139,7 @@ def test_a_run_of_another_file_is_copied_and_not_made_again(started, tmp_path, f
 
 
 def test_full_is_tried_at_rates_of_its_own(tmp_path, folder, data):
-    rates = {"rates": (1e-3, 1e-2), "own_rates": (3e-4,)}
+    rates = {"rates": (1e-3, 1e-2), "rates_of": {"full": (3e-4,)}}
     grid = Grid(str(folder), ["sst2"], ["value", "full"], [0], data, 32, {"epochs": 1}, **rates)
     rows = list(run_grid(grid, tmp_path / "results.json"))
     tried = {(row["method"], row["learning_rate"]) for row in rows if row["scored_on"] != "validation"}

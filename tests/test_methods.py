@@ -177,6 +177,7 @@ def test_names():
             prepare(tiny.model("bert"), beyond, 0)
 
 
+@pytest.mark.filterwarnings("error::FutureWarning")  # what a learner would see and could not help
 @pytest.mark.parametrize("method", WAYS)
 def test_a_run_reports_its_counts_cost_and_size(method, task, folder):
     model = load_model(folder, task)

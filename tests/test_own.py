@@ -605,7 +605,7 @@ def test_what_predict_refuses(bert, tmp_path):
         predict(folder, [("a", "b")])
     merged = merge_adapter(fine_tune(load_model(bert, task), task, "value", **QUICK).model)
     onto = save_adapter(fine_tune(merged, task, "query", **QUICK), tmp_path / "onto")
-    with pytest.raises(AdapterError, match=r"'tiny-bert, merged', a model made by merge_adapter: give base="):
+    with pytest.raises(AdapterError, match=r"'tiny-bert, merged', a model made by merge_adapter or fold: give base="):
         predict(onto, [("a", "b")])
     with pytest.raises(DataError, match="predict"):
         predict(load_model(bert, task), [("a", "b")])

@@ -199,15 +199,18 @@ def test_a_part_brings_its_recipe_and_what_is_given_goes_before_it() -> None:
     """So the bare command goes on with the file that ships."""
     (one,) = grids(["pocket"], [0], models=["pocket-roberta"])
     assert (one.model, one.n_train, one.changes) == ("pocket-roberta", 300, {"epochs": 12})
-    assert one.rates == PARTS["pocket"].rates and one.own_rates == PARTS["pocket"].full_rates
+    assert one.rates == PARTS["pocket"].rates and one.rates_of == PARTS["pocket"].rates_of
     (other,) = grids(["pocket"], [0], models=["pocket-roberta"], n_train=48, epochs=1, rates=[0.5], full_rates=())
     assert (other.n_train, other.changes, other.rates) == (48, {"epochs": 1}, [0.5])
-    assert other.own_rates == PARTS["pocket"].full_rates
+    assert other.rates_of == PARTS["pocket"].rates_of
     (mini,), (asked,) = grids(["mini"], [0]), grids(["mini"], [0], rates=[0.5])
     assert list(mini.tried("lora")) == [3e-4, 1e-3, 3e-3, 1e-2] and list(mini.tried("value")) == [3e-3, 1e-2]
     assert list(mini.tried("full")) == [1e-4, 3e-4] and list(asked.tried("lora")) == [0.5]
+    assert list(asked.tried("full")) == list(asked.tried("full@top-half")) == [1e-4, 3e-4]
+    (other,) = grids(["mini"], [0], full_rates=[0.2])
+    assert list(other.tried("full")) == [0.2] and list(other.tried("lora")) == [3e-4, 1e-3, 3e-3, 1e-2]
     (papers,) = grids(["pocket"], [0], models=["pocket-roberta"], paper=True)
-    assert (papers.n_train, papers.changes, papers.rates, papers.own_rates) == (None, {}, (), ())
+    assert (papers.n_train, papers.changes, papers.rates, papers.rates_of) == (None, {}, (), {})
     shapes = {(r["model"], r["n_train"], json.dumps(r["changes"].get("epochs"))) for r in scored(shipped())}
     of_parts = {
         (grid.model, grid.n_train or TASKS["stsb"].sizes[grid.size], json.dumps(float(grid.changes["epochs"])))
