@@ -102,16 +102,16 @@ def _own_rates() -> str:
         for method in dict.fromkeys(compared["method"])
     ]
     heads = [f"{task}, {compared.set_index('task')['metric'][[task]].iloc[0]}" for task in tasks]
-    seeds = [f"{task} {_counted(compared['seeds'][compared['task'] == task])}" for task in tasks]
     examples, recipe = compared["n_train"], ", ".join(dict.fromkeys(compared["recipe"]))
+    seeds = f"{_counted(compared['seeds'])} each"
     said = (
         f"MiniLM on {examples.min():,} to {examples.max():,} examples, {recipe} (chosen on held-out data); in percent "
-        f"± half a 95 % interval ({', '.join(seeds)}). *stsb* (how alike are two sentences?), *sst2* (pleased or "
+        f"± half a 95 % interval ({seeds}). *stsb* (how alike are two sentences?), *sst2* (pleased or "
         "not?) and rte (mini) are sentences written for this course, *cola* (would people say so?) and rte (real) are "
         "GLUE's. On stsb, which is what MiniLM was pretrained for, the value bias goes most of the way from the head "
-        "alone to all parameters. On sst2 and cola it adds little; LoRA is ahead of it, all parameters narrowly if at "
-        "all. On rte only all parameters are ahead of the head alone, on the real one, and not surely of a constant "
-        "answer."
+        "alone to all parameters. On sst2 and cola it adds little; LoRA is ahead of it, and on cola so are all "
+        "parameters. On rte only all parameters are ahead of the head alone, on the real one, and not surely of a "
+        "constant answer."
     )
     return f"{_table(['trained, beside the head', *heads], lines)}\n\n{said}"
 

@@ -306,7 +306,7 @@ print("all parameters are more than fifty times as large:", size["full"] > 50 * 
 # ## 6. The course's own table
 #
 # One epoch and three seeds are what a lesson has time for. The course measured ten methods beforehand, on more tasks
-# and models, with more epochs, with up to five seeds, and with a learning rate for each method, chosen on a quarter
+# and models, with more epochs, with five seeds, and with a learning rate for each method, chosen on a quarter
 # of *train* that was held out (`own rates` in the table). Full fine-tuning chose among smaller ones: what suits a few
 # thousand numbers ruins a million. (Pocket: see the appendix.) *cola* has a correlation, too.
 #
@@ -325,8 +325,8 @@ if not measured:
 # On **MiniLM**, made for comparing sentences, *stsb* shows the paper's case. The value bias ends far above the head
 # and as many random numbers; *full* leads in each seed, not surely. (LoRA's rate, chosen on one seed, fails on
 # others.) On *sst2* and the real *cola* a term adds little to the head. There LoRA (four rates tried, value two or
-# three) is ahead of value; *full* narrowly, if at all. On *rte* nothing surely beats a constant answer; on the real
-# one *full* leads head and value.
+# three) is ahead of value, and on *cola* so is *full*. On *rte* nothing surely beats a constant answer; on the real one
+# *full* leads head and value.
 #
 # On the **pocket encoders** `key` is `head`, but for what Adam makes of rounding. On *cola* and *stsb* the means of
 # all biases, LoRA and *full* lie above any one term's, often within the intervals. On *rte* little is to be had.
