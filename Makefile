@@ -8,7 +8,7 @@ help:
 	@echo "make test     set up, run every test and every lesson; ARGS='-k name' goes on to pytest"
 	@echo "make lab      set up, open JupyterLab on lesson 00"
 	@echo "make doctor   say what works here and what does not, with the fix"
-	@echo "make book     build the course as a site into build/book (needs pip install -e '.[book]')"
+	@echo "make book     build the course as a site into build/book (needs .venv/bin/python -m pip install -e '.[book]')"
 	@echo "make slides   make slides of the lessons, to be shown offline, in build/slides (needs the same)"
 	@echo "make lock     remake requirements.lock from pyproject.toml (needs uv and a connection)"
 

@@ -32,6 +32,7 @@ class Verb:
     add: str = "add_arguments"
     run: str = "run"
     sets_up: bool = True
+    example: str = ""
 
 
 VERBS: dict[str, Verb] = {
@@ -46,14 +47,19 @@ VERBS: dict[str, Verb] = {
         Verb("prefetch", "fetch what a profile needs, once, for offline use", "prefetch"),
         Verb("lessons", "the lessons in a table; lessons --to DIR copies them out",
              "commands_course", "add_lessons", "run_lessons", sets_up=False),
-        Verb("select", "score the bias terms on a task and choose one", "commands_science", "add_select", "run_select"),
-        Verb("tune", "fine-tune by one method and save the adapter", "commands_science", "add_tune", "run_tune"),
+        Verb("select", "score the bias terms on a task and choose one", "commands_science", "add_select", "run_select",
+             example="--task rte --n-train 300"),
+        Verb("tune", "fine-tune by one method and save the adapter", "commands_science", "add_tune", "run_tune",
+             example="--task rte --method value --save rte-bv"),
         Verb("own", "your own file: choose a bias, tune it, compare it, save the adapter",
-             "commands_own", "add_own", "run_own"),
-        Verb("measure", "measure methods on tasks into data/results", "commands_science", "add_measure", "run_measure"),
-        Verb("table", "measure lesson 05's table of methods, and print it", "commands_table", "add_table", "run_table"),
+             "commands_own", "add_own", "run_own", example="reviews.csv --text comment --label mood --save my-adapter"),
+        Verb("measure", "measure methods on tasks, into the file --out",
+             "commands_science", "add_measure", "run_measure",
+             example="--model minilm --tasks rte --methods head value full --seeds 0 1 2 --out rte.json"),
+        Verb("table", "measure lesson 05's table of methods, and print it", "commands_table", "add_table", "run_table",
+             example="--parts  (print what ships)"),
         Verb("rulers", "measure each bias term alone, and what every ruler would have picked",
-             "commands_rulers", "add_rulers", "run_rulers"),
+             "commands_rulers", "add_rulers", "run_rulers", example="--tasks rte --seeds 0 1 2 --out rulers.json"),
         Verb("agreement", "how often each ruler picks the best term, and at what cost",
              "commands_rulers", "add_agreement", "run_agreement"),
         Verb("families", "list the model families, each checked just now on a random model", "families"),
@@ -82,7 +88,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         setup_env.use(checkout(), verb.name, argv[1:], make=verb.sets_up and not {"-h", "--help"} & set(argv[1:]))
         module = import_module(f"beft_lib.{verb.module}")
-        parser = argparse.ArgumentParser(prog=f"python -m beft_lib {verb.name}", description=verb.help)
+        called = f"python -m beft_lib {verb.name}"
+        example = f"example: {called} {verb.example}" if verb.example else None
+        parser = argparse.ArgumentParser(prog=called, description=verb.help, epilog=example)
         getattr(module, verb.add)(parser)
         return getattr(module, verb.run)(parser.parse_args(argv[1:]))
     except BeftError as error:

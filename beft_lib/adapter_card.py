@@ -19,7 +19,7 @@ def card(own: Mapping[str, Any]) -> str:
     return f"""{_front_matter(own)}
 # {own["method"]} on {own["task"]}
 
-A BEFT adapter: {_what(own)} of `{name}`{" and the task head" if own["labels"] else ""}, everything else untouched.
+A BEFT adapter: {_what(own)}, everything else untouched.
 
 | | |
 |---|---|
@@ -43,12 +43,14 @@ The method: [Bias-Efficient Fine-Tuning](https://arxiv.org/abs/2509.15974). `bef
 
 
 def _what(own: Mapping[str, Any]) -> str:
+    name, head = own["base"]["hub"] or own["base"]["name"], "the task head" if own["labels"] else ""
     if own["terms"]:
         more = " and every other bias" if own["method"] == "all_biases" else ""
         layers = own.get("layers", ())
         where = "" if len(layers) == own["base"]["layers"] else f" (layers {', '.join(map(str, layers))})"
-        return f"the {', '.join(own['terms'])} bias{'es' if len(own['terms']) > 1 else ''}{where}{more}"
-    return "no bias term"
+        what = f"the {', '.join(own['terms'])} bias{'es' if len(own['terms']) > 1 else ''}{where}{more}"
+        return f"{what} of `{name}`{head and f' and {head}'}"
+    return f"{head} of `{name}` alone"
 
 
 def _still(own: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import torch
 from safetensors.torch import save
@@ -38,9 +38,7 @@ from .adapter_tensors import (
 )
 from .architectures import TERMS, head_parameters, parts_of
 from .errors import AdapterError, UnknownName
-
-if TYPE_CHECKING:
-    from .runs import Run
+from .runs import Run, Runs
 
 _PEFT_KINDS = (("ForSequenceClassification", "SEQ_CLS"), ("ForCausalLM", "CAUSAL_LM"))
 _TOLD = ("method", "terms", "task", "labels", "wording", "data", "seed", "metric", "metrics", "recipe")
@@ -53,6 +51,11 @@ def save_adapter(run: Run, folder: str | Path) -> Path:
     save (``full``: use ``run.model.save_pretrained``; ``lora``, ``prefix``: ``save_peft``), or where ``folder`` holds
     anything but an adapter.
     """
+    if isinstance(run, Runs):
+        raise AdapterError(
+            f"These are {len(run)} runs, and an adapter is one. The model holds the last of them: "
+            "save_adapter(runs[-1], folder); for another, fine_tune(model, task, method, seed=…) first."
+        )
     trained = trained_of(run)
     data = save(dict(trained.tensors), metadata={"format": "pt"})
     own = {**_facts(run), **_contents(trained, data)}

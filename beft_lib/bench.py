@@ -27,8 +27,9 @@ from .gradients import captured, logits_of, negative_log_likelihood
 from .methods import METHODS, prepare, recipe_for
 from .models import load_model, load_tokenizer
 from .probing import _Record, probe
+from .recipe import Recipe
 from .tasks import Task, load_task
-from .training import BiasTrainer, Recipe, arguments_for, way_of
+from .training import BiasTrainer, arguments_for, way_of
 from .watching import Watch
 
 Batch = dict[str, Tensor]

@@ -114,7 +114,7 @@ def build_book(target: Path, solutions: bool = False) -> Path:
 
 def how(extra: str) -> str:
     """How to install what an extra brings, in the words of this installation."""
-    return f"pip install -e '.[{extra}]' in .venv" if checkout() else f"pip install 'beft-lib[{extra}]'"
+    return f".venv/bin/python -m pip install -e '.[{extra}]'" if checkout() else f"pip install 'beft-lib[{extra}]'"
 
 
 def stage(source: Path, solutions: bool) -> None:

@@ -19,9 +19,12 @@ from transformers import (
 
 from . import runtime
 from .errors import DataWarning
+from .fitting import halved
 from .metrics import TaskMetric
 from .models import context_of
 from .tasks import Task
+
+AT_ONCE = 64  # examples of a batch without gradients; fewer where the memory is too small
 
 
 def encode(task: Task, examples: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int = 128) -> Dataset:
@@ -74,13 +77,20 @@ def predict(
     # Batches of like length need little padding: sort, then put the answers back in order.
     order = np.argsort([len(ids) for ids in encoded["input_ids"]], kind="stable")
     with tempfile.TemporaryDirectory(prefix="beft-") as scratch:
-        cpu = runtime.device().type == "cpu"
-        arguments = TrainingArguments(
-            output_dir=scratch, per_device_eval_batch_size=64, disable_tqdm=True, report_to="none", use_cpu=cpu
-        )
-        trainer = Trainer(model=model, args=arguments, data_collator=DataCollatorWithPadding(tokenizer))
-        trainer.remove_callback(PrinterCallback)
-        output = trainer.predict(encoded.select(order))  # type: ignore[arg-type]
+        output, size = None, AT_ONCE
+        while output is None:
+            arguments = TrainingArguments(
+                output_dir=scratch, per_device_eval_batch_size=size, disable_tqdm=True, report_to="none",
+                use_cpu=runtime.device().type == "cpu",
+            )  # fmt: skip
+            trainer = Trainer(model=model, args=arguments, data_collator=DataCollatorWithPadding(tokenizer))
+            trainer.remove_callback(PrinterCallback)
+            try:
+                output = trainer.predict(encoded.select(order))  # type: ignore[arg-type]
+            except RuntimeError as error:
+                if arguments.world_size > 1:  # the other processes wait for this one's answers
+                    raise
+                size = halved(size, error, f"scoring {task.name}")
     back = np.argsort(order)
     return np.asarray(output.predictions)[back], np.asarray(output.label_ids)[back]
 

@@ -100,15 +100,18 @@ def run_lab(args: argparse.Namespace) -> int:
 
 def add_lessons(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to", type=Path, metavar="DIR", help="copy them to this folder, made if missing, instead")
+    parser.add_argument(
+        "--counts", action="store_true", help="what their authors count: words, cells, minutes by profile"
+    )
 
 
 def run_lessons(args: argparse.Namespace) -> int:
     """The table of lessons, or a copy of them."""
     from .course import copy_lessons
-    from .lesson_table import table
+    from .lesson_table import overview, table
 
     if args.to is None:
-        print(table())
+        print(table() if args.counts else overview())
         return 0
     copied = copy_lessons(args.to)
     print(f"{len(copied)} files copied to {args.to}; what was there already is as it was.")

@@ -9,23 +9,25 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from . import command_help
+
 
 def add_own(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", help="a csv, jsonl or parquet file, or a folder with train and validation")
-    parser.add_argument("--validation", help="a second file (None: a fifth of the first is held out)")
-    parser.add_argument("--model", default="bert", help="bert, roberta, opt, a named model, a folder or a hub id")
+    parser.add_argument("--validation", help="a second file (default: a fifth of the first is held out)")
+    parser.add_argument("--model", default="bert", help=command_help.MODEL)
     parser.add_argument("--save", type=Path, metavar="FOLDER", help="save the adapter there")
     parser.add_argument("--text", nargs="+", metavar="COLUMN", help="what is read; two for a pair")
     parser.add_argument("--label", metavar="COLUMN", help="what is learnt")
-    parser.add_argument("--kind", help="single, pair, regression, choice or answer (None: by the file)")
-    parser.add_argument("--encoding", help="of csv and jsonl (None: UTF-8)")
+    parser.add_argument("--kind", help="single, pair, regression, choice or answer (default: by the file)")
+    parser.add_argument("--encoding", help="of csv and jsonl (default: UTF-8)")
     parser.add_argument("--drop-missing", action="store_true", default=None, help="leave rows with an empty cell out")
     parser.add_argument("--prompted", action="store_true", default=None, help="put classes to a decoder in words")
     parser.add_argument("--method", help="tune this instead of what a probe chooses")
-    parser.add_argument("--epochs", type=float, help="None: about 600 steps")
-    parser.add_argument("--learning-rate", type=float)
+    parser.add_argument("--epochs", type=float, help="default: about 600 steps")
+    parser.add_argument("--learning-rate", type=float, help="default: a bias method's for your kind of task")
     parser.add_argument("--max-length", type=int, help="tokens of a text that are read")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help=command_help.SEED)
     parser.add_argument("--json", action="store_true", help="one line of JSON instead of text")
 
 

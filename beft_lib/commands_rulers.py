@@ -6,15 +6,19 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from . import command_help
+
 
 def add_rulers(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", default="bert", help="bert, roberta, a named model, a folder or a hub id")
-    parser.add_argument("--data", help="mini, pocket, hub or a folder (None: the profile's)")
-    parser.add_argument("--tasks", nargs="+", default=["cola", "stsb", "rte", "sst2", "cb", "wic"])
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--n-train", type=int, help="training examples (None: the task's low-data size)")
-    parser.add_argument("--epochs", type=float, help="None: the paper's")
-    parser.add_argument("--rates", nargs="+", type=float, help="learning rates tried (None: 3e-4 1e-3 3e-3 1e-2)")
+    parser.add_argument("--model", default="bert", help=command_help.MODEL)
+    parser.add_argument("--data", help="mini, pocket, hub or a folder (default: the profile's)")
+    parser.add_argument(
+        "--tasks", nargs="+", default=["cola", "stsb", "rte", "sst2", "cb", "wic"], help="default: %(default)s"
+    )
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="default: %(default)s")
+    parser.add_argument("--n-train", type=int, help="training examples (default: the task's low-data size)")
+    parser.add_argument("--epochs", type=float, help="default: the paper's")
+    parser.add_argument("--rates", nargs="+", type=float, help="learning rates tried (default: 3e-4 1e-3 3e-3 1e-2)")
     parser.add_argument("--add-biases", action="store_true", help="give a model that lacks these biases some of zero")
     parser.add_argument("--shard", metavar="I/N",
                         help="only the I-th of N parts of the grid, in a file of its own, and no table")  # fmt: skip

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from . import command_help
 from .errors import AdapterError, ModelError
 
 _CALL, _FLAG = "Call add_biases(model) first", "Run it again with --add-biases"
@@ -64,7 +65,7 @@ def run_select(args: argparse.Namespace) -> int:
 
 def add_tune(parser: argparse.ArgumentParser) -> None:
     _common(parser)
-    parser.add_argument("--method", default="value", help="value, query+key, value@top-half, lora, zero_shot …")
+    parser.add_argument("--method", default="value", help=f"{command_help.METHOD} (default: value)")
     parser.add_argument(
         "--save", type=Path, metavar="FOLDER", help="save what was trained there (safetensors and JSON)"
     )
@@ -85,9 +86,9 @@ def run_tune(args: argparse.Namespace) -> int:
     """
     import torch
 
-    from .adapters import save_adapter
+    from .adapters import save_adapter, save_peft
     from .hardware import is_main_process
-    from .methods import prepare
+    from .methods import method_row, prepare
     from .tuning import fine_tune
 
     if args.save is not None:
@@ -106,7 +107,8 @@ def run_tune(args: argparse.Namespace) -> int:
         print(f"{run}\n{memory}, file {run.file_bytes / 1e3:,.0f} kB", flush=True)
     saved = None
     try:
-        saved = None if args.save is None else save_adapter(run, args.save)
+        keep = save_peft if method_row(args.method).peft else lambda _, folder: save_adapter(run, folder)
+        saved = None if args.save is None else keep(model, args.save)
     finally:
         if args.json:
             print(json.dumps({**run.row(), "saved": None if saved is None else str(saved)}), flush=True)
@@ -121,14 +123,14 @@ def _check_saving(method: str, folder: Path, checkpoints: Path | None) -> None:
     from .methods import METHODS, method_row
 
     def holds(row: Any) -> bool:
-        return row.peft is None and not row.uniform and not row.also("weight")
+        return row.peft is not None or not (row.uniform or row.also("weight"))
 
     row = method_row(method)
     if not holds(row):
         fit = ", ".join(name for name, each in METHODS.items() if holds(each))
         raise AdapterError(
-            f"--save keeps an adapter, which holds biases and the head; {row.name!r} ({row.title}) moves more. Leave "
-            f"--save out, or choose one of {fit}. What keeps the others is told by save_adapter(run, folder) in Python."
+            f"--save keeps an adapter; {row.name!r} ({row.title}) moves a model's own weights. Leave --save out, or "
+            f"choose one of {fit}. In Python, run.model.save_pretrained(folder) keeps the whole model."
         )
     one, other = folder.resolve(), checkpoints.resolve() if checkpoints else None
     if other and (one.is_relative_to(other) or other.is_relative_to(one)):
@@ -140,18 +142,25 @@ def _check_saving(method: str, folder: Path, checkpoints: Path | None) -> None:
 
 
 def add_measure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", default="minilm")
-    parser.add_argument("--tasks", nargs="+", default=["rte", "cola"])
-    parser.add_argument("--methods", nargs="+", default=["head", "value", "query", "key", "all_biases", "full"])
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--data", help="mini, pocket, hub or a folder (None: the profile's)")
+    parser.add_argument("--model", default="minilm", help="as in tune (default: minilm)")
+    parser.add_argument("--tasks", nargs="+", default=["rte", "cola"], help="default: %(default)s")
+    parser.add_argument(
+        "--methods",
+        nargs="+",
+        default=["head", "value", "query", "key", "all_biases", "full"],
+        help="as in tune (default: %(default)s)",
+    )
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="default: 0")
+    parser.add_argument("--data", help="mini, pocket, hub or a folder (default: the profile's)")
     parser.add_argument("--n-train", type=int)
-    parser.add_argument("--epochs", type=float, help="None: the paper's")
+    parser.add_argument("--epochs", type=float, help="default: the paper's")
     parser.add_argument(
         "--rates", nargs="+", type=float, default=(),
-        help="choose each method's learning rate among these on a held-out part of train (None: the paper's)",
+        help="choose each method's learning rate among these on a held-out part of train (default: the paper's)",
     )  # fmt: skip
-    parser.add_argument("--full-rates", nargs="+", type=float, default=(), help="the same for full (None: a hundredth)")
+    parser.add_argument(
+        "--full-rates", nargs="+", type=float, default=(), help="the same for full (default: a hundredth)"
+    )
     parser.add_argument("--prompted", action="store_true", default=None, help=_PROMPTED)
     _add_biases(parser)
     parser.add_argument("--out", type=Path, required=True, help="results file; what it holds is not run again")
@@ -189,11 +198,11 @@ def run_measure(args: argparse.Namespace) -> int:
 
 
 def add_bench(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", default="bert")
-    parser.add_argument("--task", default="sst2")
-    parser.add_argument("--data")
-    parser.add_argument("--steps", type=int, default=24)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--model", default="bert", help="as in tune (default: bert)")
+    parser.add_argument("--task", default="sst2", help="default: sst2")
+    parser.add_argument("--data", help="mini, pocket, hub or a folder (default: the profile's)")
+    parser.add_argument("--steps", type=int, default=24, help="in a round (default: 24)")
+    parser.add_argument("--rounds", type=int, default=3, help="medians are taken over them (default: 3)")
     parser.add_argument("--probe", action="store_true", help="also the whole probe against the early-stopped one")
     parser.add_argument("--out", type=Path, help="write the result there as JSON")
     parser.add_argument("--methods", nargs="*", help="time these methods (none named: all) beside full instead")
@@ -223,16 +232,16 @@ def _short(scores: dict[str, float]) -> str:
 
 
 def _common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", default="bert", help="bert, roberta, a named model, a folder or a hub id")
-    parser.add_argument("--task", required=True, help="sst2, rte, cola, stsb …")
+    parser.add_argument("--model", default="bert", help=command_help.MODEL)
+    parser.add_argument("--task", required=True, help=command_help.TASK)
     parser.add_argument(
         "--data", help="mini, pocket, hub, or a folder with train and validation as csv, jsonl or parquet"
     )
-    parser.add_argument("--n-train", type=int, help="training examples (None: the task's low-data size)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--epochs", type=float, help="None: the paper's")
-    parser.add_argument("--learning-rate", type=float, help="None: the paper's")
-    parser.add_argument("--batch-size", type=int)
+    parser.add_argument("--n-train", type=int, help="training examples (default: the task's low-data size)")
+    parser.add_argument("--seed", type=int, default=0, help=command_help.SEED)
+    parser.add_argument("--epochs", type=float, help="default: the paper's")
+    parser.add_argument("--learning-rate", type=float, help="default: the paper's")
+    parser.add_argument("--batch-size", type=int, help="default: 16")
     parser.add_argument("--prompted", action="store_true", default=None, help=_PROMPTED)
     _add_biases(parser)
     parser.add_argument(

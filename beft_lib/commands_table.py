@@ -7,18 +7,20 @@ from pathlib import Path
 
 
 def add_table(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", type=Path, help="results file; what it holds is not run again (None: the course's)")
+    parser.add_argument("--out", type=Path, help="results file; what it holds is not run again (default: the course's)")
     parser.add_argument("--parts", nargs="*", default=["mini", "pocket", "sizes"], metavar="PART",
                         help="mini, pocket, sizes, real; none named: only print (default: %(default)s)")  # fmt: skip
     parser.add_argument("--data", type=Path, help="folder with rte/ and cola/ in GLUE's columns, for the part real")
     parser.add_argument("--methods", nargs="+", default=[], help="these only (none named: the part's)")
     parser.add_argument("--models", nargs="+", default=[], help="these only (none named: the part's)")
-    parser.add_argument("--seeds", nargs="+", type=int, default=list(range(5)))
-    parser.add_argument("--epochs", type=float, help="None: the part's, as the course measured it")
-    told = "choose each method's learning rate among these on a held-out part of train (None: the part's)"
+    parser.add_argument("--seeds", nargs="+", type=int, default=list(range(5)), help="default: 0 to 4")
+    parser.add_argument("--epochs", type=float, help="default: the part's, as the course measured it")
+    told = "choose each method's learning rate among these on a held-out part of train (default: the part's)"
     parser.add_argument("--rates", nargs="+", type=float, default=(), help=told)
-    parser.add_argument("--full-rates", nargs="+", type=float, default=(), help="the same for full (None: the part's)")
-    parser.add_argument("--n-train", type=int, help="training examples, but for the part sizes (None: the part's)")
+    parser.add_argument(
+        "--full-rates", nargs="+", type=float, default=(), help="the same for full (default: the part's)"
+    )
+    parser.add_argument("--n-train", type=int, help="training examples, but for the part sizes (default: the part's)")
     parser.add_argument("--paper", action="store_true",
                         help="where nothing is given, the paper's recipe and not the part's")  # fmt: skip
     parser.add_argument("--versus", default="head", help="the method of the paired tests (default: %(default)s)")

@@ -24,10 +24,10 @@ from .classifying import collator, encode
 from .errors import TrainingError, UnknownName
 from .gradients import captured, logits_of, negative_log_likelihood
 from .methods import METHODS, prepare, recipe_for
-from .models import load_tokenizer
+from .models import check_pair, load_tokenizer
 from .rankings import Tabled, check_classes, layer_table, ranked
+from .recipe import Recipe
 from .tasks import Task
-from .training import Recipe
 from .tuning import fine_tune
 from .watching import progress_bar
 
@@ -124,6 +124,7 @@ def fisher_information(
     Hennig, arXiv 1905.12558.
     """
     _check(kind, where, draws)
+    check_pair(model, task)
     biases.find_biases(model)  # before anything is trained
     check_classes(task)
     recipe = recipe_for(task, METHODS["head"], recipe, **changes)

@@ -106,7 +106,7 @@ class FittingTrainer(Trainer):
 
     def _halve(self, inputs: Batch, error: RuntimeError) -> None:
         """After a batch did not fit: half of it at a time from now on, and say so. Raises what is no lack of memory."""
-        if not (isinstance(error, torch.OutOfMemoryError) or should_reduce_batch_size(error)):
+        if not is_lack_of_memory(error):
             raise error
         rows = len(inputs["labels"]) // self.group
         if self.pieces >= rows or self.args.world_size > 1:
@@ -126,6 +126,33 @@ class FittingTrainer(Trainer):
             "time, and their gradients added. The batch stays the same; a step takes a little longer.",
             stacklevel=2,
         )
+
+
+def is_lack_of_memory(error: BaseException) -> bool:
+    """Whether a batch did not fit the device's memory."""
+    return isinstance(error, torch.OutOfMemoryError) or (
+        isinstance(error, Exception) and should_reduce_batch_size(error)
+    )
+
+
+def halved(size: int, error: RuntimeError, what: str) -> int:
+    """Half of a batch that did not fit while nothing is trained, said once. Raises what is no lack of memory, and
+    TrainingError where a single example does not fit.
+    """
+    if not is_lack_of_memory(error):
+        raise error
+    if size == 1:
+        raise TrainingError(
+            f"Out of memory with one example at a time, while {what}. Use a shorter max_length or a smaller model."
+        ) from error
+    error.__traceback__ = None  # it holds the tensors that did not fit
+    clear_device_cache(garbage_collection=True)
+    warnings.warn(
+        f"{size} examples did not fit the memory while {what}: {size // 2} at a time from here on. The answers stay "
+        "the same.",
+        stacklevel=3,
+    )
+    return size // 2
 
 
 def _unmark(model: nn.Module) -> None:

@@ -45,6 +45,8 @@ class Counted:
     compared: int
     questions: int
     stated: Mapping[str, int]
+    title: str = ""
+    about: str = ""  # minutes with reading and exercises, as it says
 
 
 def minutes_file() -> Path:
@@ -68,6 +70,8 @@ def count(path: Path) -> Counted:
         compared=sum("nbval-check-output" in cell["metadata"].get("tags", []) for cell in code),
         questions=len(QUIZZES.get(number, [])),
         stated={profile: int(minutes) for minutes, profile in _STATED.findall(_time_line(text))},
+        title=_found(r"^# (?:\w+ · )?(.+)$", text),
+        about=_found(r"about (\d+) minutes", _time_line(text)),
     )
 
 
@@ -95,6 +99,25 @@ def must_be_checkout() -> None:
     """BeftError in an installed wheel: results are kept in the repository."""
     if checkout() is None:
         raise BeftError("Minutes are recorded in the repository; this is an installed package. Leave out --record.")
+
+
+def overview(counted: Sequence[Counted] | None = None, rows: Sequence[Mapping[str, Any]] | None = None) -> str:
+    """What a learner or teacher asks: each lesson's title, its minutes, those of its code, and its exercises."""
+    counted = [count(path) for path in lesson_files(lessons_folder(), ".ipynb")] if counted is None else counted
+    rows = measured() if rows is None else rows
+    seconds = {row["lesson"]: row["seconds"] for row in rows if row["profile"] == "laptop"}
+    lines = [["lesson", "title", "minutes, about", "of code, on a laptop", "exercises"]]
+    for one in counted:
+        code = f"{seconds[one.lesson] / 60:.1f}" if one.lesson in seconds else "–"
+        lines.append([one.lesson, one.title, one.about or "–", code, str(one.exercises)])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    aligned = [
+        "  ".join(
+            cell.rjust(w) if at > 1 else cell.ljust(w) for at, (cell, w) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in lines
+    ]
+    return "\n".join([*aligned, "", "Open them: python -m beft_lib lab. What else was counted: lessons --counts."])
 
 
 def table(counted: Sequence[Counted] | None = None, rows: Sequence[Mapping[str, Any]] | None = None) -> str:
@@ -140,6 +163,11 @@ def _minutes(seconds: float | None, stated: int | None) -> str:
 
 def _marked(text: str, inside: bool) -> str:
     return text if inside else f"{text} *"
+
+
+def _found(pattern: str, text: str) -> str:
+    found = re.search(pattern, text, re.MULTILINE)
+    return found[1] if found else ""
 
 
 def _time_line(text: str) -> str:

@@ -14,9 +14,9 @@ from . import biases, sparse, wrapping
 from .architectures import TERMS, head_parameters, layers_of
 from .errors import TrainingError, UnknownName
 from .models import fresh_head
+from .recipe import Recipe
 from .runs import Counts
 from .tasks import Task
-from .training import Recipe
 
 FULL_LEARNING_RATE = 1e-5  # the paper's, for all parameters
 LAYERS = "all, top-half, bottom-half, top-N, bottom-N, a layer's number or two with a dash (0 is the lowest)"

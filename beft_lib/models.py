@@ -24,7 +24,8 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from . import runtime
-from .errors import ModelError
+from .architectures import head_parameters
+from .errors import DataError, ModelError
 from .tasks import Task
 
 _LARGE = 1e9  # bytes of weights from which loading takes long enough to want a bar
@@ -116,6 +117,25 @@ def _load_language_model(source: runtime.ModelSource, task: Task, wanted: dict[s
     if missing := set(info["missing_keys"]) - tied:
         raise ModelError(f"{source.path} is no whole language model: it lacks {', '.join(sorted(missing)[:3])}.")
     return model, {**info, "missing_keys": set()}
+
+
+def check_pair(model: Any, task: Any) -> None:
+    """Whether ``model`` was loaded for ``task``: a head of as many outputs, or none where the task is prompted.
+
+    Raises ModelError, and DataError where the task is none, before anything is done to the model.
+    """
+    if not isinstance(task, Task):
+        raise DataError(f"task is {task!r}, a {type(task).__name__}; expected one from load_task or own_task.")
+    load = "load it for this task: load_model(name, task)"
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"model is {str(model)!r}, a {type(model).__name__}, not a model; {load}.")
+    outputs, name = getattr(getattr(model, "config", None), "num_labels", None), type(model).__name__
+    headed = bool(head_parameters(model))
+    if task.prompt and headed:
+        raise ModelError(f"{task.name} is asked in words, and {name} has a head for labels instead; {load}.")
+    if not task.prompt and headed and outputs is not None and outputs != task.num_labels:
+        wanted = "1, a number" if task.row.regression else f"{task.num_labels} ({', '.join(task.row.labels)})"
+        raise ModelError(f"{name} has a head of {outputs} outputs, and {task.name} needs {wanted}; {load}.")
 
 
 def context_of(model: nn.Module, tokenizer: PreTrainedTokenizerBase, max_length: int) -> int:

@@ -92,7 +92,7 @@ def find_columns(
     if rest and (text is None or label is None):
         warnings.warn(
             f"{path.name}: reads {', '.join(read)}; learns {learnt}; does not look at {', '.join(rest)}. text= and "
-            "label= choose otherwise.", DataWarning, 4,
+            "label= (--text, --label) choose otherwise.", DataWarning, 4,
         )  # fmt: skip
     return Columns(by_columns, read, learnt)
 
@@ -131,6 +131,7 @@ def _doubt(path: Path, header: Sequence[str], read: Sequence[str], label: str | 
     unclear = [*([] if read else ["the texts"]), *([] if label else [told])]
     what = f"which column holds {' and which '.join(unclear)}" if unclear else f"how {', '.join(read)} is a {kind}"
     return DataError(
-        f"{path}: it is not certain {what}. Its columns are {', '.join(header)}. Say text='COLUMN' (two columns for a "
-        f"pair; for a choice the question and every option) and label='COLUMN'; kind= one of {', '.join(KINDS)}."
+        f"{path}: it is not certain {what}. Its columns are {', '.join(header)}. Say which: text='COLUMN' (two for "
+        "a pair; for a choice the question and every option) and label='COLUMN'; at the command line "
+        f"--text COLUMN --label COLUMN. Where the kind is unclear too, kind= (--kind) is one of {', '.join(KINDS)}."
     )

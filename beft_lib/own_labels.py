@@ -64,8 +64,8 @@ def kind_by_labels(train: Sequence[Record], kind: str, column: str) -> str:
     where = f"{train[0].path}: column {column!r} holds {len(different)} different whole numbers, "
     if len(different) > CLASSES:
         raise DataError(
-            f"{where}from {different[0]:g} to {different[-1]:g}: amounts (kind='regression') or classes "
-            f"(kind={kind!r})? Say which."
+            f"{where}from {different[0]:g} to {different[-1]:g}: amounts (kind='regression', --kind regression) or "
+            f"classes (kind={kind!r})? Say which."
         )
     if len(different) > 2:
         told = f"{where}taken as classes. If a larger number means more of something: kind='regression'."

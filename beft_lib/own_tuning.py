@@ -94,7 +94,8 @@ class OwnRun:
             f"{self.run.metric} on {len(self.task.validation)} validation examples, with its 95 % interval over them:",
             *(f"  {name:<{width}}  {told}" for name, told in scores),
             f"{self.run.method} - {self.plain.method}: {shown}: {self.verdict}",
-            f"trained {self.run.counts}", f"{self.run.steps} steps in {self.run.seconds:.1f} s; {cost}",
+            f"trained {self.run.counts}, in {self.run.source}",
+            f"{self.run.steps} steps in {self.run.seconds:.1f} s; {cost}",
         ]  # fmt: skip
         return "\n".join([*lines, *([f"saved in {self.saved}"] if self.saved else [])])
 

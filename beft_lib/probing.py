@@ -14,15 +14,16 @@ from transformers import TrainerCallback
 
 from . import biases
 from .architectures import TERMS
-from .errors import ScoreError, TrainingError, UnknownName
+from .errors import ScoreError, UnknownName
 from .methods import METHODS, Method, prepare, recipe_for
-from .models import load_tokenizer
+from .models import check_pair, load_tokenizer
 from .rankings import Tabled, check_classes, layer_table
+from .recipe import Recipe, check_seed, check_seeds
 from .runs import Counts
 from .scores import Score, importance_per_layer, magnitude_per_layer, rank_terms, score_terms
 from .settling import is_settled, patience_for, record_every, warm_up
 from .tasks import Task
-from .training import Recipe, train
+from .training import train
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -203,16 +204,16 @@ def probe(
     """
     if stop is not None and stop not in STOPS:
         raise UnknownName("stop", stop, STOPS, "None trains the whole recipe.")
+    check_pair(model, task)
     check_classes(task)
     method = METHODS["all_biases" if all_biases else "qkv"]
     recipe = recipe_for(task, method, recipe, **changes)
     options: dict[str, Any] = {"every": every, "stop": stop, "patience": patience, "progress": progress}
     if seeds is None:
+        check_seed(seed)
         return _probe(model, task, method, recipe, seed, **options)
-    if not seeds:
-        raise TrainingError("seeds is empty; give at least one, or leave it out.")
     results = []
-    for number in dict.fromkeys(seeds):
+    for number in check_seeds(seeds):
         results.append(_probe(model, task, method, recipe, number, **options))
         if results[-1].stopped == "interrupted":
             break

@@ -57,7 +57,7 @@ class Prompt:
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """The fields of ``training.Recipe`` that differ from its defaults."""
+        """The fields of ``recipe.Recipe`` that differ from its defaults."""
         names = ("learning_rate", "epochs", "batch_size", "schedule", "max_length")
         return {name: getattr(self, name) for name in names}
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .metrics import interval
-from .training import Recipe
+from .recipe import Recipe
 
 _STORED = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
 
@@ -106,7 +106,8 @@ class Run:
         others = "".join(f", {name} {value:.3f}" for name, value in self.metrics.items() if name != self.metric)
         return (
             f"{self.method} on {self.task}: {self.metric} {self.score:.3f}{others}\n"
-            f"trained {self.counts}\n{self.steps} steps in {self.seconds:.1f} s, seed {self.seed}"
+            f"trained {self.counts}{self.source and f', in {self.source}'}\n"
+            f"{self.steps} steps in {self.seconds:.1f} s, seed {self.seed}"
         )
 
 

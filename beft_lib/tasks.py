@@ -51,7 +51,7 @@ class Task:
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """The paper's recipe for this task, as far as it differs from ``training.Recipe``'s defaults."""
+        """The paper's recipe for this task, as far as it differs from ``recipe.Recipe``'s defaults."""
         return self.prompt.recipe if self.prompt else dict(learning_rate=self.row.learning_rate, epochs=self.row.epochs)
 
     @property

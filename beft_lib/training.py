@@ -27,39 +27,11 @@ from .files import fingerprint, write_text_whole
 from .fitting import FittingTrainer
 from .halfway import halfway
 from .models import context_of
+from .recipe import Recipe
 from .tasks import Task
 from .watching import Watch
 
 TRAINED_FILE = "trained.safetensors"
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to train. The defaults are the paper's (BERT side): eps and weight decay are explicit on purpose, since
-    transformers' default eps of 1e-8 can make a dead key bias look alive.
-    """
-
-    learning_rate: float
-    epochs: float
-    batch_size: int = 16
-    eps: float = 1e-6
-    betas: tuple[float, float] = (0.9, 0.999)
-    weight_decay: float = 0.0
-    schedule: str = "constant"
-    clip: float = 1.0
-    max_length: int = 128
-    pad_to: int | None = None  # None: to the longest of the batch
-    max_steps: int = -1  # stop earlier than the epochs say
-    checkpointing: bool = False  # compute activations again in the backward pass instead of keeping them
-    # Compute layers below the lowest one trained only once an example (``halfway``). True turns their dropout off; the
-    # paper's recipe has it on, so "auto" does it only where the model has none and nothing but the time changes.
-    reuse: bool | str = "auto"
-    fsdp: bool = False  # each process holds a piece of every frozen layer (``fsdp.in_pieces``); without reuse
-
-    def __post_init__(self) -> None:
-        for name in ("learning_rate", "epochs", "batch_size", "eps", "max_length"):
-            if not getattr(self, name) > 0:
-                raise TrainingError(f"{name} is {getattr(self, name)!r}; it has to be above 0.")
 
 
 @dataclass(frozen=True)

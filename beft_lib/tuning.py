@@ -14,10 +14,11 @@ from torch import nn
 from . import fsdp, wrapping
 from .errors import TrainingError
 from .methods import Method, method_row, prepare, recipe_for, restore
-from .models import load_tokenizer
+from .models import check_pair, load_tokenizer
+from .recipe import Recipe, check_seed, check_seeds
 from .runs import Counts, Run, Runs, stored_bytes
 from .tasks import Task
-from .training import Recipe, Training, evaluate_model, train
+from .training import Training, evaluate_model, train
 
 
 @overload
@@ -51,21 +52,26 @@ def fine_tune(
         seed: of the head, the batches and the dropout (the examples are the task's, by its own seed).
         seeds: several, one run each: the answer is then a ``Runs``, with mean and interval.
         recipe: None for the paper's for this task and method; ``changes`` replace single fields (``epochs=2``,
-            ``reuse=True``, ``fsdp=True``: see ``training.Recipe``).
+            ``reuse=True``, ``fsdp=True``: see ``recipe.Recipe``).
         folder: keeps checkpoints there, so that an interrupted run goes on where it was (see ``training.train``); with
             ``seeds`` one folder in it for each.
+        progress: whether to show a bar; None: in a notebook or a terminal.
 
     Interrupting it (Ctrl-C, the ■ button) raises KeyboardInterrupt, unlike ``probe``: half a training is no result. The
     next call starts over from pretrained, or goes on in its ``folder``. With ``seeds``, those that are finished come
     back, and ``Runs.stopped`` says so.
+
+    Raises UnknownName for a method, ModelError for a model that was loaded for another task or lacks what the method
+    trains, TrainingError for a recipe or seeds that cannot run, and Diverged where loss or gradient stop being finite.
     """
+    check_pair(model, task)
     method = method_row(method)
     recipe = recipe_for(task, method, recipe, **changes)
     home = None if folder is None else Path(folder)
     if seeds is None:
+        check_seed(seed)
         return _fine_tune(model, task, method, seed, recipe, home, progress)
-    if len(seeds) == 0 or len(set(seeds)) < len(seeds):
-        raise TrainingError(f"seeds is {list(seeds)}; expected at least one, and none twice, such as range(5).")
+    seeds = check_seeds(seeds)
     homes = {one: None if home is None else home / f"seed-{one}" for one in seeds}
     done: list[Run] = []
     for one in seeds:

@@ -38,14 +38,14 @@ def trained(model):
     return {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
 
 
-def too_small(model, rows, error=None):
+def too_small(model, rows, error=None, scoring=1000):
     """A model on a device with room for so many examples while training; counts the sizes that were tried."""
     tried = []
 
     def check(module, args, kwargs):
         size = len(kwargs["input_ids"])
         tried.append(size)
-        if module.training and size > rows:
+        if size > (rows if module.training else scoring):
             raise error or torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
 
     model.register_forward_pre_hook(check, with_kwargs=True)
@@ -65,6 +65,20 @@ def test_what_does_not_fit_is_halved_and_the_result_is_the_same(task, folder):
     assert np.abs(run.losses - expected.losses).max() < 1e-6 and run.metrics == expected.metrics
     one, other = trained(whole), trained(small)
     assert all((one[name] - other[name]).abs().max() < 1e-6 for name in one)
+
+
+def test_what_does_not_fit_while_scoring_is_halved_and_the_run_is_kept(task, folder):
+    expected = fine_tune(load_model(folder, task, **NO_DROPOUT), task, "value", epochs=1, learning_rate=1e-2)
+    small = load_model(folder, task, **NO_DROPOUT)
+    tried = too_small(small, rows=16, scoring=5)
+    with pytest.warns(UserWarning, match=r"did not fit the memory while scoring sst2.*answers stay the same") as told:
+        run = fine_tune(small, task, "value", epochs=1, learning_rate=1e-2)
+    sizes = [int(str(one.message).split()[0]) for one in told if "while scoring" in str(one.message)]
+    assert sizes == [64, 32, 16, 8] and max(tried[-3:]) <= 4
+    assert run.metrics == expected.metrics and run.score == expected.score
+    too_small(small, rows=16, scoring=0)
+    with pytest.warns(UserWarning), pytest.raises(TrainingError, match=r"one example at a time, while scoring sst2"):
+        fine_tune(small, task, "value", epochs=1)
 
 
 def test_one_example_too_large_and_other_errors(task, folder):

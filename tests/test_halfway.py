@@ -12,7 +12,8 @@ from beft_lib.architectures import layers_of
 from beft_lib.errors import TrainingError
 from beft_lib.halfway import Store, frozen_layers, halfway
 from beft_lib.methods import prepare
-from beft_lib.training import Recipe, train
+from beft_lib.recipe import Recipe
+from beft_lib.training import train
 from beft_lib.wrapping import acting
 
 PAPERS = ["bert", "roberta", "electra", "distilbert", "opt"]

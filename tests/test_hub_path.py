@@ -86,9 +86,12 @@ def test_lesson_05_begins_on_the_next_best_profile(offline: Path) -> None:
     assert "(shipped): 300 training examples" in told
 
 
-def test_models_without_data_say_how_to_get_it(offline: Path) -> None:
+def test_models_without_data_are_not_enough_and_how_to_get_it_is_said(offline: Path) -> None:
     fill(offline / "hf")
     for parquet in (offline / "hf").rglob("*.parquet"):
         parquet.unlink()
+    choice = lesson.start("05").choice
+    assert choice.profile.name in ("laptop", "pocket") and load_task("rte").source.startswith(choice.profile.data)
+    assert "data sets (nyu-mll/glue) are not here" in choice.reason and "prefetch colab" in choice.reason
     with pytest.raises(DataError, match=r"rte could not be had from the hub.*prefetch"):
-        load_task("rte")
+        load_task("rte", "hub")

@@ -105,9 +105,11 @@ def test_the_table_marks_what_is_outside(made: Counted, monkeypatch: pytest.Monk
 
 def test_the_command_prints_every_lesson(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("beft_lib.setup_env.use", lambda *args, **options: None)
-    assert main(["lessons"]) == 0
-    told = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert [line[0] for line in told[1 : len(LESSONS) + 1]] == list(LESSONS)
+    for asked, words in ((["lessons", "--counts"], ["words", "prose"]), (["lessons"], ["title", "minutes,"])):
+        assert main(asked) == 0
+        told = [line.split() for line in capsys.readouterr().out.splitlines()]
+        assert [line[0] for line in told[1 : len(LESSONS) + 1]] == list(LESSONS) and told[0][1:3] == words
+    assert " ".join(told[6]).startswith("05 BEFT on BERT 60 ") and told[6][-1] == "4"
 
 
 def test_the_course_records_when_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,8 @@ from beft_lib import runtime
 from beft_lib.architectures import TERMS
 from beft_lib.methods import ASKING, FULL_LEARNING_RATE, METHODS
 from beft_lib.prompts import PROMPTS
+from beft_lib.recipe import Recipe
 from beft_lib.tasks import TASKS
-from beft_lib.training import Recipe
 
 FOLDER = runtime.data_folder() / "paper"
 TABLES = {

@@ -20,9 +20,9 @@ from beft_lib.errors import TrainingError
 from beft_lib.methods import METHODS
 from beft_lib.plots import LOOKS
 from beft_lib.probing import ProbeResult
+from beft_lib.recipe import Recipe
 from beft_lib.runs import Counts
 from beft_lib.scores import importance_per_layer, magnitude_per_layer
-from beft_lib.training import Recipe
 
 L, D, STEPS = 4, 8, 25
 

@@ -231,7 +231,7 @@ def test_bad_input_is_named(task, model, tmp_path):
         probe(model, task, stop="soon")
     with pytest.raises(TrainingError, match=r"patience is 0"):
         probe(model, task, stop="stable", patience=0)
-    with pytest.raises(TrainingError, match=r"seeds is empty"):
+    with pytest.raises(TrainingError, match=r"seeds is \[\]; expected whole numbers"):
         probe(model, task, seeds=[])
     with pytest.raises(TrainingError, match=r"batch_size 49 is larger than the 48 training examples"):
         probe(model, task, batch_size=49)

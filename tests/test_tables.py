@@ -31,6 +31,7 @@ from beft_lib.tables import (
     fields,
     overtaking,
     shipped,
+    tries,
     wide,
 )
 from beft_lib.tasks import TASKS
@@ -202,11 +203,11 @@ def test_a_part_brings_its_recipe_and_what_is_given_goes_before_it() -> None:
     assert one.rates == PARTS["pocket"].rates and one.rates_of == PARTS["pocket"].rates_of
     (other,) = grids(["pocket"], [0], models=["pocket-roberta"], n_train=48, epochs=1, rates=[0.5], full_rates=())
     assert (other.n_train, other.changes, other.rates) == (48, {"epochs": 1}, [0.5])
-    assert other.rates_of == PARTS["pocket"].rates_of
+    assert other.rates_of == {"full": PARTS["pocket"].rates_of["full"]}
     (mini,), (asked,) = grids(["mini"], [0]), grids(["mini"], [0], rates=[0.5])
-    assert list(mini.tried("lora")) == [3e-4, 1e-3, 3e-3, 1e-2] and list(mini.tried("value")) == [3e-3, 1e-2]
-    assert list(mini.tried("full")) == [1e-4, 3e-4] and list(asked.tried("lora")) == [0.5]
-    assert list(asked.tried("full")) == list(asked.tried("full@top-half")) == [1e-4, 3e-4]
+    assert list(mini.tried("lora")) == [3e-4, 1e-3, 3e-3, 1e-2] and list(mini.tried("value"))[-1] == 1e-1
+    assert list(mini.tried("full")) == [3e-5, 1e-4, 3e-4, 1e-3] and list(asked.tried("lora")) == [0.5]
+    assert list(asked.tried("full")) == list(asked.tried("full@top-half")) == [3e-5, 1e-4, 3e-4, 1e-3]
     (other,) = grids(["mini"], [0], full_rates=[0.2])
     assert list(other.tried("full")) == [0.2] and list(other.tried("lora")) == [3e-4, 1e-3, 3e-3, 1e-2]
     (papers,) = grids(["pocket"], [0], models=["pocket-roberta"], paper=True)
@@ -298,7 +299,8 @@ def test_what_lesson_05_says_of_the_table_that_ships_is_so() -> None:
     assert abs(alike.loc["full", "- value"]) < alike.loc["full", "± of it"] and set(alike["seeds"]) == {5}
     runs = next(of for (model, task, *_), of in fields(rows).items() if (model, task) == ("minilm", "stsb"))
     assert all(runs["full"][seed]["score"] > row["score"] for seed, row in runs["value"].items())
-    assert alike.loc["random_uniform", "- value"] < -0.2 and alike.loc["head", "- value"] < -0.3
+    assert _behind(alike.loc["random_uniform"]) and alike.loc["head", "- value"] < -0.3
+    assert alike.loc["random_uniform", "p"] < 0.001 and not _behind(alike.loc["query"])
     assert alike.loc["lora", "±"] > 0.15 and alike.loc["lora", "score"] < 0.5
     pleased = told["value"]["minilm", "sst2"]
     assert told["head"]["minilm", "sst2"].loc[["query", "value"], "- head"].max() < 0.05
@@ -307,43 +309,48 @@ def test_what_lesson_05_says_of_the_table_that_ships_is_so() -> None:
     for source, seeds, frequent in (("real", 5, 146 / 277), ("mini", 5, 0.5)):  # the more frequent answer's share
         guesses = told["value"]["minilm", f"rte ({source})"]
         assert set(guesses["seeds"]) == {seeds} and len(guesses) == 10
-        assert (guesses["score"] - guesses["±"] <= frequent).all()
-        ahead = told["head"]["minilm", f"rte ({source})"].query("`- head` > `± of it`")
-        assert list(ahead.index) == (["full"] if source == "real" else [])
-        assert (guesses.loc["full", "- value"] > guesses.loc["full", "± of it"]) == (source == "real")
+        learned = guesses.index[guesses["score"] - guesses["±"] > frequent]
+        assert list(learned) == ([] if source == "real" else ["full"])
+        for other in ("head", "value"):
+            line = told[other]["minilm", f"rte ({source})"].loc["full"]
+            assert line[f"- {other}"] > line["± of it"]
     real = told["value"]["minilm", "cola"]
     assert set(real["seeds"]) == {5} and len(real) == 10 and set(real["source"]) == {"real/cola"}
     ahead = real["- value"] > real["± of it"]
     assert set(real.index[ahead]) == {"full", "lora"} and real["score"].max() < 0.2
     assert told["head"]["minilm", "cola"].loc[["query", "value"], "- head"].max() < 0.05
-    every = [row for row in shipped() if row["scored_on"] != "validation" and row["method"] == "full"]
-    tries = {r["learning_rate"]: r["score"] for r in every if (r["model"], r["task"]) == ("pocket-bert", "rte")}
-    guesses = [abs(score - 0.5) < 1 / 75**0.5 / 2 for _, score in sorted(tries.items())]  # within a standard error
-    assert guesses == [False, True, True, True]
+    held_out = tries(shipped(), "minilm", "stsb").replace("–", None).astype(float)
+    assert held_out.loc[["value", "query", "random_uniform"]].idxmax(axis=1).tolist() == ["0.01", "0.03", "0.03"]
+    assert (
+        held_out.loc[["query", "random_uniform"], "0.03"] - held_out.loc[["query", "random_uniform"], "0.01"]
+    ).min() > 0.15
     for model in ("pocket-bert", "pocket-roberta"):
         for task in ("cola", "stsb"):
             score = told["value"][model, task]["score"]
             assert score[["all_biases", "lora", "full"]].min() > score[["query", "key", "value"]].max()
         rte = told["head"][model, "rte"]
-        assert rte["- head"].max() < 0.06 and rte.loc["full", "- head"] < rte.loc["full", "± of it"]
+        assert rte["- head"].max() < 0.08
+        for task in ("cola", "stsb", "rte"):
+            assert abs(told["head"][model, task].loc["key", "- head"]) < 0.01
         behind = {
             name: [task for task in ("cola", "stsb", "rte") if _behind(told["value"][model, task].loc[name])]
             for name in ("random_uniform", "value@top-half")
         }
         assert behind["value@top-half"] == ["stsb"]
-        assert behind["random_uniform"] == (["stsb", "rte"] if model == "pocket-bert" else ["stsb"])
+        assert behind["random_uniform"] == ([] if model == "pocket-bert" else ["stsb"])
     tasks = ("stsb", "sst2", "rte (real)", "rte (mini)", "cola")
     halves = {task: told["value"]["minilm", task].loc["value@top-half"] for task in tasks}
-    assert [task for task, line in halves.items() if _behind(line)] == ["stsb"]
+    assert [task for task, line in halves.items() if _behind(line)] == ["stsb", "rte (mini)"]
+    assert halves["rte (mini)"]["score"] < 0.5
 
 
 def test_lesson_05_trains_at_the_rates_that_minilm_chose() -> None:
     rates = chosen_rates(shipped()).query("model == 'minilm' and task == 'stsb'").set_index("method")["rate"]
     code = authoring.sources()["05"].read_text(encoding="utf-8")
-    slower = {"all_biases": 0.003, "full": 0.0001}
-    assert "\nrate = 0.01 " in code and f"\nslower = {json.dumps(slower)} " in code
+    assert "\nrate = 0.01 " in code and '\nrates = {"value": rate, "all_biases": 0.003, "full": 0.0001} ' in code
+    assert "rates.get(method, 0.03)" in code
     for method in ("value", "query", "key", "random_uniform", "all_biases", "full", "head"):
-        assert rates[method] == slower.get(method, 0.01)
+        assert rates[method] == {"value": 0.01, "all_biases": 0.003, "full": 0.0001}.get(method, 0.03)
 
 
 def _behind(line: Any) -> bool:

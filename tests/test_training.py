@@ -20,7 +20,8 @@ from beft_lib.classifying import encode
 from beft_lib.errors import TrainingError, UnknownName
 from beft_lib.methods import METHODS, prepare, recipe_for
 from beft_lib.models import load_tokenizer
-from beft_lib.training import Recipe, train
+from beft_lib.recipe import Recipe
+from beft_lib.training import train
 from beft_lib.tuning import fine_tune
 from beft_lib.wrapping import acting
 

@@ -17,8 +17,8 @@ from beft_lib.display import descriptions
 from beft_lib.errors import ScoreError, TrainingError, UnknownName
 from beft_lib.plots import LOOKS
 from beft_lib.probing import ProbeResult
+from beft_lib.recipe import Recipe
 from beft_lib.runs import Counts
-from beft_lib.training import Recipe
 from beft_lib.widget_trajectory import moves_of, trajectory_player
 from beft_lib.widgets import Touchable
 

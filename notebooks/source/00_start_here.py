@@ -16,7 +16,7 @@
 # %% [markdown]
 # ## 1. Your machine
 #
-# Every lesson begins with the cell below. Click on it and press **Shift+Enter**: that runs a cell and moves on to the next.
+# Every lesson begins with the same grey cell, the next one that holds code. Click on it and press **Shift+Enter**: that runs a cell and moves on to the next.
 
 # %%
 beft_lib.start("00")

@@ -24,7 +24,7 @@
 # - estimate the memory of a training step, and say what changes at 1.3 and 6.7 billion parameters;
 # - say where a small model disagrees with the paper.
 #
-# **Time:** about 50 minutes with the exercises. The code itself runs for at most 1 minute in the profile `laptop`, 1 minute in `pocket`, on two CPU cores.
+# **Time:** about 50 minutes with the exercises. The code itself runs for at most 1 minute in the profile `laptop`, 1 minute in `pocket`, on two CPU cores. (With a connection `laptop` first fetches the real OPT-125M, and takes longer; `HF_HUB_OFFLINE=1` keeps the small one.)
 #
 # **You need:** lessons 02 and 03. You should know what a loss and a learning rate are; lesson 05 helps, but is not needed.
 

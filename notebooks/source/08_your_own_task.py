@@ -55,8 +55,8 @@ from beft_lib.plots_rulers import relation_forest, settings_dots
 #
 # You ask the visitors of your shop or cinema what they think, and whether they were happy. The form leaves you with a spreadsheet. We make
 # such a file here, out of the sentences of the task sst2 that the course uses anyway. It is saved the way a spreadsheet program in much of
-# Europe saves it, and has faults that real files have. (If you have a file of your own, put its path in place of `raw`, and
-# everything below works on it.)
+# Europe saves it, and has faults that real files have. (A file of your own? Do this section with ours. Then set
+# `task = attempt("yours.csv", text="COLUMN", label="COLUMN")` just before section 2; the rest works with one text and a class in each row.)
 
 # %%
 home = Path(tempfile.mkdtemp(prefix="beft-lesson08-"))  # the course's own folder may be read-only
@@ -446,7 +446,7 @@ if bare:
     say([*told(bare, "magnitude"), *leads(relation(bare))])
 
 # %% [markdown]
-# Whatever stands there, read it with these limits:
+# In short: on these tasks importance orders the three terms no better than somebody who always says "value, query, key". Read it with these limits:
 #
 # - **What was covered**: the first sentence of a list names models, tasks and seeds. The intervals are over tasks (one task from two sources
 #   counts as one); no interval can say what another *kind* of model would do. With few tasks they are rough.
@@ -461,8 +461,8 @@ if bare:
 #   does, it still has to be found.
 # - Where no term beats head only, there is no order in the performances but noise, and it pulls every tau towards zero.
 #
-# To add your own model: `python -m beft_lib rulers --model YOURS --data mini --out rulers_yours.json` (hours), and then
-# `python -m beft_lib agreement rulers_yours.json`.
+# To add your own model: `python -m beft_lib rulers --model YOURS --data mini --seeds 0 1 2 --epochs 8 --out data/results/rulers_yours.json` (hours).
+# This lesson then counts it; `python -m beft_lib agreement FILE` shows it alone.
 
 # %% [markdown]
 # ## 6. How to defend a choice
@@ -542,10 +542,10 @@ beft_lib.quiz("08")
 #
 # This was the last lesson. What you can do with it:
 #
-# - **Your data, one command:** `python -m beft_lib own mended.csv --save my-adapter`. Pairs, numbers, choices and free answers work, too
+# - **Your data, one command:** `python -m beft_lib own yours.csv --text COLUMN --label COLUMN --save my-adapter`. Pairs, numbers, choices and free answers work, too
 #   (`kind=`), and `validation=` takes a second file.
 # - **Your model:** a row of the table (lesson 07), then `python -m beft_lib families`.
-# - **The open question:** measure one more model, and send the file. `data/results/README.md` says how.
+# - **The open question:** measure one more model (end of section 5), and send us the file.
 # - **In a class:** `from beft_lib import pin`, then `pin(first, who="a name of yours")`. It writes one small file for the class board.
 #
 # The method and its stated limitation: Huang, Balashankar and Aminifar, *BEFT*, arXiv 2509.15974. Kendall's tau: M. G. Kendall, *A new measure of rank

@@ -1,0 +1,14 @@
+"""What several verbs say of the same options."""
+
+from __future__ import annotations
+
+MODEL = (
+    "bert, roberta, opt: what this machine's profile has (laptop: MiniLM; pocket: a toy that knows a made-up "
+    "language); or minilm, bert-base-cased …, a folder, owner/name (default: bert)"
+)
+METHOD = (
+    "head, value, query, key, query+value …, all_biases, random_uniform, full, lora, prefix; of some layers: "
+    "value@top-half; without training: zero_shot, in_context, in_context@2"
+)
+TASK = "cola, mnli, mrpc, qnli, qqp, rte, sst2, stsb, cb, wic, squad, drop"
+SEED = "of examples, head, order and dropout (default: 0)"
