@@ -106,12 +106,21 @@ def test_tune_as_json(method, where, capsys, tmp_path):
     assert row["parameters_head"] == 32 + 2 * 32 + 2 and saved.is_dir()  # the pooler's bias and the classifier
 
 
-@pytest.mark.parametrize("method", ["lora", "prefix", "full", "full@top-half", "random_uniform"])
+@pytest.mark.parametrize("method", ["lora", "prefix"])
+def test_what_peft_trained_is_saved_as_peft_does(method, where, capsys, tmp_path):
+    saved = tmp_path / "adapter"
+    assert run("tune", *where, "--method", method, "--save", str(saved), "--json") == 0
+    assert told(capsys)["saved"] == str(saved)
+    config = json.loads((saved / "adapter_config.json").read_text(encoding="utf-8"))
+    assert config["peft_type"].startswith(method.upper()) and (saved / "adapter_model.safetensors").is_file()
+
+
+@pytest.mark.parametrize("method", ["full", "full@top-half", "random_uniform"])
 def test_what_no_adapter_holds_is_said_before_anything_is_loaded(method, where, capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(commands, "_load", lambda args: pytest.fail("loaded"))
-    with pytest.raises(AdapterError, match=rf"'{method}'.*moves more\. Leave --save out.*value, query") as error:
+    with pytest.raises(AdapterError, match=rf"'{method}'.*own weights\. Leave --save out.*value, query") as error:
         run("tune", *where, "--method", method, "--save", str(tmp_path / "adapter"))
-    assert "lora," not in str(error.value).split("choose one of")[1] and capsys.readouterr().out == ""
+    assert "full," not in str(error.value).split("choose one of")[1] and capsys.readouterr().out == ""
 
 
 def test_a_folder_that_saving_would_not_replace_is_said_before_anything_is_loaded(where, tmp_path, monkeypatch):

@@ -406,6 +406,9 @@ def test_the_hub_s_name_finds_the_model_fetched_before(folder, monkeypatch, tmp_
         shutil.copytree(folder, cache / "snapshots" / "c0ffee")
         (cache / "refs").mkdir()
         (cache / "refs" / "main").write_text("c0ffee", encoding="utf-8")
+    data = tmp_path / "home" / "hub" / "datasets--nyu-mll--glue" / "snapshots" / "c0ffee" / "rte"  # nor without data
+    data.mkdir(parents=True)
+    (data / "train-00000-of-00001.parquet").touch()
     monkeypatch.setenv("BEFT_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("BEFT_PROFILE", "colab")
     task = pocket("drop")

@@ -13,12 +13,14 @@ from scipy import stats
 
 from beft_lib import plots_rulers
 from beft_lib.architectures import TERMS
+from beft_lib.authoring import sources
 from beft_lib.comparing import agreement, cells, split
 from beft_lib.display import descriptions
 from beft_lib.errors import DataError
 from beft_lib.metrics import interval
 from beft_lib.plots_rulers import FLOOR
 from beft_lib.relating import QUESTIONS, UNSEEN, leads, relation, taus_b, told
+from beft_lib.verdicts import shipped
 
 THREE, TWO, TASKS = QUESTIONS
 RULER = "importance"
@@ -271,3 +273,13 @@ def test_a_setting_s_line_says_what_is_chosen_and_no_marker_leaves_the_picture()
     left, right = axes.get_xlim()
     assert drawn.min() == FLOOR and left < drawn.min() and drawn.max() < right
     assert descriptions(axes)[0].table.loc["b_v × 10", "key"] == 0  # the numbers are as they are
+
+
+def test_what_lesson_08_says_in_short_is_so():
+    """Prose of lesson 08, section 5: nobody who never looks does worse than importance."""
+    rows = shipped("rulers*.json", with_biases=True)
+    taus = relation(rows, ("importance", UNSEEN)).set_index(["ruler", "question"])["tau"]
+    for question in (THREE, TWO):
+        assert taus["importance", question] < taus[UNSEEN, question]
+    told_there = " ".join(sources()["08"].read_text(encoding="utf-8").replace("\n#", " ").split())
+    assert "importance orders the three terms no better than somebody who always says" in told_there

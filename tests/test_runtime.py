@@ -139,6 +139,10 @@ def test_what_was_prefetched_stands_in_for_the_hub(empty: Path, monkeypatch: pyt
     monkeypatch.setattr(runtime, "cuda_bytes", lambda: int(15e9))
     for name in (*runtime.PROFILES["colab"].encoders, runtime.PROFILES["colab"].decoder):
         model_in(snapshot(empty / "home" / "hub", runtime.MODELS[name].hub))
+    assert runtime.choose_profile().profile.name != "colab"  # models without data are not enough
+    data = empty / "home" / "hub" / "datasets--nyu-mll--glue" / "snapshots" / "c0ffee" / "rte"
+    data.mkdir(parents=True)
+    (data / "train-00000-of-00001.parquet").touch()
     assert runtime.choose_profile().profile.name == "colab"
 
 
