@@ -12,6 +12,7 @@ import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from importlib import import_module
 
 from . import __version__, setup_env
@@ -125,6 +126,13 @@ def _verb(argv: Sequence[str]) -> Verb:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"beft-lib {__version__}")
+    if not argv:
+        parser.print_help()
+        parser.exit(2)
+    if len(argv) and argv[0] not in VERBS and not argv[0].startswith("-"):
+        close = get_close_matches(argv[0], VERBS, 1)
+        meant = f" Did you mean {close[0]!r}?" if close else ""
+        parser.exit(2, f"error: unknown verb {argv[0]!r}.{meant} Known: {', '.join(VERBS)}.\n")
     parser.add_argument("verb", choices=VERBS, metavar="VERB", help="one of the verbs below; VERB --help says more")
     return VERBS[parser.parse_args(argv[:1]).verb]
 

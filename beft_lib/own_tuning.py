@@ -19,13 +19,14 @@ from torch import nn
 from .adapter_folder import check_replaceable
 from .adapters import save_adapter
 from .answers import ANSWER_METRICS
-from .errors import DataWarning
-from .methods import method_row, recipe_for
+from .errors import AdapterError, DataWarning, UnknownName
+from .methods import Method, method_row, recipe_for
 from .metrics import METRICS
 from .models import load_model
 from .own_data import own_task
 from .predicting import outputs
 from .probing import ProbeResult, probe
+from .recipe import Recipe
 from .runs import Run
 from .tasks import Task
 from .tuning import fine_tune
@@ -122,6 +123,10 @@ def tune_own(
 
     What is warned of on the way is in the result's ``notes`` as well.
     """
+    if unknown := set(options) - _DATA - set(Recipe.__dataclass_fields__):
+        raise UnknownName("option", min(unknown), [*sorted(_DATA), *Recipe.__dataclass_fields__])
+    if save is not None and method is not None:
+        _check_savable(method_row(method))
     with _noting() as notes:
         about = {name: options.pop(name) for name in _DATA & set(options)}
         task = data if isinstance(data, Task) else own_task(data, seed=seed, **about)
@@ -142,6 +147,15 @@ def tune_own(
         saved = None if save is None else save_adapter(run, save)
     within, gain = _intervals(task, after, before, seed)
     return OwnRun(task, run, plain, seen, _constant(task), within, gain, saved, tuple(notes))
+
+
+def _check_savable(method: Method) -> None:
+    """AdapterError, before anything is trained, where ``save_adapter`` would refuse the run."""
+    if method.peft or method.uniform or method.also("weight"):
+        raise AdapterError(
+            f"save= keeps an adapter, which holds biases and the head; {method.name!r} ({method.title}) moves more. "
+            "Leave save= out, or choose value, query, key or all_biases."
+        )
 
 
 @contextmanager

@@ -32,7 +32,8 @@ class Counts:
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run. ``metrics`` on the validation examples; ``seconds`` of training; ``peak_memory`` in bytes.
+    """A finished run. ``metrics`` on the validation examples; ``seconds`` of training; ``peak_memory``: bytes allocated
+    on the GPU at most; without one those of the whole process, which say little of the method.
 
     Attributes:
         source: names the model; ``data`` says where the task's examples came from.

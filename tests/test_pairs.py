@@ -4,8 +4,9 @@ import pytest
 import tiny
 import torch
 
-from beft_lib import fine_tune, fisher_information, load_model, load_task, probe, save_adapter
-from beft_lib.errors import AdapterError, DataError, ModelError, TrainingError
+from beft_lib import fine_tune, fisher_information, load_model, load_task, probe, save_adapter, tune_own
+from beft_lib.__main__ import main
+from beft_lib.errors import AdapterError, DataError, ModelError, TrainingError, UnknownName
 
 LABELS = {"stsb": 1, "sst2": 2, "cb": 3}
 
@@ -70,3 +71,24 @@ def test_a_prompted_task_needs_a_model_that_writes(folder):
         ModelError, match=r"rte is asked in words, and BertForSequenceClassification has a head for labels"
     ):
         fine_tune(classifier, task)
+
+
+def test_a_mistake_in_a_call_for_one_s_own_file_is_told_before_anything_is_read(tmp_path):
+    with pytest.raises(UnknownName, match=r"Unknown option 'txt'. Did you mean 'text'\?.*label.*learning_rate"):
+        tune_own(tmp_path / "none.csv", txt="words")
+    for method in ("lora", "full", "random_uniform"):
+        with pytest.raises(AdapterError, match=rf"save= keeps an adapter.*'{method}'.*moves more"):
+            tune_own(tmp_path / "none.csv", method=method, save=tmp_path / "a")
+
+
+@pytest.mark.parametrize("verb, meant", [("lesson", "Did you mean 'lessons'"), ("xyzzy", "Known: course, test")])
+def test_a_verb_that_is_not_there_names_those_that_are(verb, meant, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main([verb])
+    assert stopped.value.code == 2 and meant in capsys.readouterr().err
+
+
+def test_no_verb_at_all_lists_them(capsys):
+    with pytest.raises(SystemExit):
+        main([])
+    assert "choose a bias, tune it" in capsys.readouterr().out
