@@ -12,11 +12,10 @@ import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib import import_module
 
 from . import __version__, setup_env
-from .errors import BeftError
+from .errors import BeftError, UnknownName
 from .places import checkout
 
 
@@ -129,10 +128,8 @@ def _verb(argv: Sequence[str]) -> Verb:
     if not argv:
         parser.print_help()
         parser.exit(2)
-    if len(argv) and argv[0] not in VERBS and not argv[0].startswith("-"):
-        close = get_close_matches(argv[0], VERBS, 1)
-        meant = f" Did you mean {close[0]!r}?" if close else ""
-        parser.exit(2, f"error: unknown verb {argv[0]!r}.{meant} Known: {', '.join(VERBS)}.\n")
+    if argv[0] not in VERBS and not argv[0].startswith("-"):
+        parser.exit(2, f"error: {UnknownName('verb', argv[0], VERBS)}\n")
     parser.add_argument("verb", choices=VERBS, metavar="VERB", help="one of the verbs below; VERB --help says more")
     return VERBS[parser.parse_args(argv[:1]).verb]
 

@@ -38,10 +38,16 @@ from .adapter_tensors import (
 )
 from .architectures import TERMS, head_parameters, parts_of
 from .errors import AdapterError, UnknownName
+from .methods import Method
 from .runs import Run, Runs
 
 _PEFT_KINDS = (("ForSequenceClassification", "SEQ_CLS"), ("ForCausalLM", "CAUSAL_LM"))
 _TOLD = ("method", "terms", "task", "labels", "wording", "data", "seed", "metric", "metrics", "recipe")
+
+
+def fits_adapter(method: Method) -> bool:
+    """Whether what a method trains is biases and the head, which is all that ``save_adapter`` keeps."""
+    return not (method.peft or method.uniform or method.also("weight"))
 
 
 def save_adapter(run: Run, folder: str | Path) -> Path:

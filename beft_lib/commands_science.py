@@ -120,10 +120,11 @@ def run_tune(args: argparse.Namespace) -> int:
 def _check_saving(method: str, folder: Path, checkpoints: Path | None) -> None:
     """Whether what the method trains can be saved there, said before hours of training. Raises AdapterError."""
     from .adapter_folder import check_replaceable
+    from .adapters import fits_adapter
     from .methods import METHODS, method_row
 
     def holds(row: Any) -> bool:
-        return row.peft is not None or not (row.uniform or row.also("weight"))
+        return row.peft is not None or fits_adapter(row)
 
     row = method_row(method)
     if not holds(row):

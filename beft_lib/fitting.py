@@ -128,16 +128,14 @@ class FittingTrainer(Trainer):
         )
 
 
-def is_lack_of_memory(error: BaseException) -> bool:
+def is_lack_of_memory(error: RuntimeError) -> bool:
     """Whether a batch did not fit the device's memory."""
-    return isinstance(error, torch.OutOfMemoryError) or (
-        isinstance(error, Exception) and should_reduce_batch_size(error)
-    )
+    return isinstance(error, torch.OutOfMemoryError) or should_reduce_batch_size(error)
 
 
 def halved(size: int, error: RuntimeError, what: str) -> int:
     """Half of a batch that did not fit while nothing is trained, said once. Raises what is no lack of memory, and
-    TrainingError where a single example does not fit.
+    TrainingError where a single example does not fit. (accelerate's ``find_executable_batch_size`` tells nobody.)
     """
     if not is_lack_of_memory(error):
         raise error

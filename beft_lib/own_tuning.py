@@ -17,7 +17,7 @@ from scipy import stats
 from torch import nn
 
 from .adapter_folder import check_replaceable
-from .adapters import save_adapter
+from .adapters import fits_adapter, save_adapter
 from .answers import ANSWER_METRICS
 from .errors import AdapterError, DataWarning, UnknownName
 from .methods import Method, method_row, recipe_for
@@ -151,7 +151,7 @@ def tune_own(
 
 def _check_savable(method: Method) -> None:
     """AdapterError, before anything is trained, where ``save_adapter`` would refuse the run."""
-    if method.peft or method.uniform or method.also("weight"):
+    if not fits_adapter(method):
         raise AdapterError(
             f"save= keeps an adapter, which holds biases and the head; {method.name!r} ({method.title}) moves more. "
             "Leave save= out, or choose value, query, key or all_biases."

@@ -50,7 +50,7 @@ PARTS: dict[str, Part] = {
                  epochs=8, rates=_BIASES, rates_of=_MATRICES),
     "pocket": Part("the pocket models on their own world", ("pocket-bert", "pocket-roberta"), "pocket",
                    ("cola", "stsb", "rte"), n_train=300, **_POCKET),  # where head only leaves something to learn
-    "sizes": Part("more examples: where full overtakes", ("pocket-bert",), "pocket", ("stsb",),
+    "sizes": Part("more examples: does full overtake?", ("pocket-bert",), "pocket", ("stsb",),
                   ("medium", "high"), ("head", "value", "full"), **_POCKET),
     "real": Part("MiniLM on the real RTE and CoLA (--data FOLDER)", ("minilm",), None, ("rte", "cola"),
                  epochs=8, rates=(1e-3, 3e-3, 1e-2), rates_of={**_MATRICES, "full": (3e-5, 1e-4, 3e-4)}),
