@@ -95,8 +95,9 @@ show(pd.DataFrame.from_dict(rows, orient="index"), "Parameters trained by each m
 
 # %% [markdown]
 # `value@top-half` is the value bias in the upper half of the layers only. LoRA adds a product of two thin matrices to
-# the query and value weights. Prefix tuning puts five made-up tokens before every layer. Both come from PEFT. `all_biases` counts the head's biases as its own, `full` the whole head:
-# column `head` shows what remains.
+# the query and value weights. Prefix tuning puts five made-up tokens before every layer. Both come from PEFT, the
+# usual library for this. `all_biases` counts the head's biases as its own, `full` the whole head: column `head` shows
+# what remains.
 
 # %% tags=["nbval-check-output"]
 layers, width = model.config.num_hidden_layers, model.config.hidden_size
@@ -288,7 +289,7 @@ show(yours[columns].set_index("method"), "Your runs, each against the head alone
 # %% [markdown]
 # Read a row from left to right. What did the method add to the head, how surely, at what share of full
 # fine-tuning's time, with how many parameters, and in how large a file? Where `- head` is smaller than `± of it`, these
-# seeds do not show that the method helps at all. (In smaller batches the optimizer's share is larger.)
+# seeds do not show that the method helps at all.
 #
 # As a picture: score against storage.
 
